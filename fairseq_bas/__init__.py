@@ -1,5 +1,24 @@
-"""Batch augmentation and large-batch schedules as a fairseq user-dir plugin."""
+"""Batch augmentation and large-batch schedules as a fairseq user-dir plugin.
+
+``fairseq-train --user-dir fairseq_bas`` imports this package after fairseq and so registers
+everything. Imported without fairseq, it registers nothing and stays cheap; ``register`` does it
+later.
+"""
+
+import sys
 
 from .version import __version__
 
-__all__ = ["__version__"]
+__all__ = ["__version__", "register"]
+
+
+def register() -> None:
+    """Make fairseq's checkpoints loadable and register the plugin's components with fairseq."""
+    from . import compat
+
+    compat.install()
+    from . import criterion, task  # noqa: F401
+
+
+if "fairseq" in sys.modules:
+    register()

@@ -1,0 +1,66 @@
+"""Translation with batch augmentation."""
+
+import os
+from dataclasses import dataclass
+from typing import List
+
+from fairseq import utils
+from fairseq.data import data_utils
+from fairseq.tasks import register_task
+from fairseq.tasks.translation import TranslationConfig, TranslationTask
+from omegaconf import II
+
+from ..data.integrity import verify_dictionary, verify_split
+from ..errors import refuse_with
+from .replica_config import ReplicaConfig
+from .update import ReplicatedUpdate
+
+
+@dataclass
+class BasTranslationConfig(TranslationConfig, ReplicaConfig):
+    """Hold fairseq's translation flags and those of batch augmentation."""
+
+
+@register_task("bas_translation", dataclass=BasTranslationConfig)
+class BasTranslationTask(ReplicatedUpdate, TranslationTask):
+    """Translate from one language to another; train on M copies of every sentence pair."""
+
+    @classmethod
+    def setup_task(cls, cfg, **kwargs):
+        """Load the dictionaries, after checking that the data directory has them."""
+        with refuse_with():
+            directory = _first_directory(cfg.data)
+            if cfg.source_lang is None or cfg.target_lang is None:
+                cfg.source_lang, cfg.target_lang = _infer_languages(directory)
+            for lang in (cfg.source_lang, cfg.target_lang):
+                verify_dictionary(directory, lang)
+        return super().setup_task(cfg, **kwargs)
+
+    def load_dataset(self, split, epoch=1, combine=False, **kwargs):
+        """Load a split, after checking that its files are whole, parallel and not empty."""
+        paths = utils.split_paths(self.cfg.data)
+        directory = paths[(epoch - 1) % len(paths)] if split == self.cfg.train_subset else paths[0]
+        with refuse_with():
+            verify_split(directory, split, self.cfg.source_lang, self.cfg.target_lang)
+        super().load_dataset(split, epoch=epoch, combine=combine, **kwargs)
+
+
+def _first_directory(data):
+    if not data:
+        raise ValueError("no data directory was given; pass the output of fairseq-preprocess")
+    directory = utils.split_paths(data)[0]
+    if not os.path.isdir(directory):
+        raise ValueError(
+            f"{directory} is not a directory; pass the --destdir of fairseq-preprocess"
+        )
+    return directory
+
+
+def _infer_languages(directory):
+    source_lang, target_lang = data_utils.infer_language_pair(directory)
+    if source_lang is None or target_lang is None:
+        raise ValueError(
+            f"{directory} holds no train.SOURCE-TARGET.* file that names the languages; pass "
+            "--source-lang and --target-lang, or the --destdir of fairseq-preprocess"
+        )
+    return source_lang, target_lang
