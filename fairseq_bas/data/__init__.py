@@ -1,0 +1,1 @@
+"""Data sets and iterators: what a micro-batch holds and when it comes."""

@@ -9,12 +9,12 @@ Batch = dict[str, Any]
 class KeyedCollater:
     """Add ``first_sentence`` and ``is_empty`` to what a dataset's collater makes.
 
-    ``first_sentence`` (int) is the smallest sentence id of the micro-batch, found where the batch is
-    made, so that keying the dropout of a pass costs the device no synchronisation.
+    ``first_sentence`` (int) is the smallest sentence id of the micro-batch, found where the batch
+    is made, so that keying the dropout of a pass costs the device no synchronisation.
 
     When the number of micro-batches does not divide by the number of workers, fairseq gives some
     workers an empty one at the end of an epoch, and its trainer then drops the *whole* update of
-    such a worker from the normaliser, real micro-batches included. Here an empty micro-batch becomes
+    such a worker from the normaliser, real micro-batches included. Here an empty micro-batch is
     a one-sentence stand-in marked ``is_empty``, for the task to weigh with zero.
 
     Args:

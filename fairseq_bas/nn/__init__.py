@@ -1,0 +1,1 @@
+"""Plain modules and functions, usable without fairseq."""

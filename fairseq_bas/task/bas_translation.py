@@ -2,13 +2,11 @@
 
 import os
 from dataclasses import dataclass
-from typing import List
 
 from fairseq import utils
 from fairseq.data import data_utils
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
-from omegaconf import II
 
 from ..data.integrity import verify_dictionary, verify_split
 from ..errors import refuse_with

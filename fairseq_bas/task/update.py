@@ -1,9 +1,9 @@
 """One update of a replicated batch, whole: from the micro-batch to its averaged gradient.
 
 For each micro-batch, each worker runs its passes; a pass copies the sentences, seeds the model's
-noise with the key of its replicas, and runs forward and backward on the loss divided by M. Gradients
-add up over passes, micro-batches and workers; the trainer divides by the number of distinct target
-tokens (or sentences). So the gradient is the mean over replicas of the plain gradient.
+noise with the key of its replicas, and runs forward and backward on the loss divided by M.
+Gradients add up over passes, micro-batches and workers; the trainer divides by the number of
+distinct target tokens (or sentences). So the gradient is the mean over replicas of the plain one.
 """
 
 import contextlib
@@ -94,6 +94,7 @@ class ReplicatedUpdate:
         placement = self.placement(update_num)
         averaged = _LossOverReplicas(criterion, placement.replicas)
         is_empty = sample.get("is_empty", False)
+        ignore_grad = ignore_grad or is_empty
         first_sentence = sample.get("first_sentence")
         if first_sentence is None:  # not from our iterator
             first_sentence = int(sample["id"].min())
@@ -105,7 +106,7 @@ class ReplicatedUpdate:
             copies = replicate(sample, replicas, placement.replicas)
             with _no_gradient_traffic(model, unless=replicas is passes[-1]):
                 loss, sample_size, log = super().train_step(
-                    copies, model, averaged, optimizer, update_num, ignore_grad or is_empty, **kwargs
+                    copies, model, averaged, optimizer, update_num, ignore_grad, **kwargs
                 )
             outputs.append((loss.detach(), sample_size, _with_rows(log, copies)))
         return _average(outputs, placement.replicas, is_empty)

@@ -1,0 +1,163 @@
+"""Inspect a checkpoint file without loading it: is it whole, and does it carry code?
+
+A checkpoint is a pickle, and loading a pickle calls whatever functions it names. torch's safe
+loader calls only those on its allow-list, but an environment variable or a fairseq that passes
+``weights_only=False`` turns it off. The checks here read the names, never call anything, and so
+hold either way.
+
+Two formats are known: the zip archive that ``torch.save`` has written since torch 1.6, and the
+plain pickles before that, in which published models still come. Of the latter, a file cut off
+within its tensors is not noticed here but by torch. The tar archives of torch 0.1 are refused.
+"""
+
+import os
+import pickle
+import pickletools
+import re
+import struct
+import tarfile
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+
+_ZIP_START = b"PK\x03\x04"
+# torch/serialization.py writes these two pickles first: MAGIC_NUMBER and PROTOCOL_VERSION.
+_LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." + b"\x80\x02M\xe9\x03."
+_LEGACY_PICKLES = 5  # magic number, protocol, machine, the object, keys of its storages
+_COMPUTED = "a name computed while loading"
+
+_STORAGES = "BFloat16 Bool Byte Char Double Float Half Int Long Short"
+_LEGACY_TORCH_GLOBALS = {
+    "collections.OrderedDict",
+    "torch._utils._rebuild_parameter",
+    "torch._utils._rebuild_tensor",
+    "torch._utils._rebuild_tensor_v2",
+    "torch.Size",
+    "torch.device",
+    *(f"torch.{name}Storage" for name in _STORAGES.split()),
+    *(f"torch.cuda.{name}Storage" for name in _STORAGES.split()),
+}
+
+
+def verify_checkpoint(path: str | os.PathLike[str]) -> None:
+    """Refuse a checkpoint that cannot be read, is not whole, or names functions of its own.
+
+    Allowed are the names on torch's own list and those that were added to it by
+    ``torch.serialization.add_safe_globals``. The cost does not depend on the size of the tensors.
+
+    Args:
+        path: a local file.
+
+    Raises:
+        ValueError: in one sentence that says what to do; for a damaged file it names the newest
+            complete checkpoint beside it.
+    """
+    problem = _damage(path)
+    if problem:
+        raise ValueError(f"{os.fspath(path)} {problem}; {_way_out(path)}")
+    names = unsafe_globals(path)
+    if names:
+        raise ValueError(
+            f"{os.fspath(path)} was refused because it holds code or foreign types, which run "
+            f"when it is loaded: {', '.join(names)}; use a checkpoint whose origin you trust, and "
+            "if these types are your own, allow them by torch.serialization.add_safe_globals"
+        )
+
+
+def unsafe_globals(path: str | os.PathLike[str]) -> list[str]:
+    """List the functions and classes a checkpoint names that are not on torch's allow-list.
+
+    Args:
+        path: a complete checkpoint file.
+
+    Returns:
+        Sorted names such as ``posix.system``; empty for a checkpoint that is safe to load.
+
+    Raises:
+        ValueError: if the file is no checkpoint or cannot be read to its end.
+    """
+    with open(path, "rb") as file:
+        is_legacy = file.read(len(_LEGACY_START)) == _LEGACY_START
+        file.seek(0)
+        try:
+            if not is_legacy:
+                return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
+            return sorted(_legacy_globals(file) - _LEGACY_TORCH_GLOBALS - _added_globals())
+        except (pickle.UnpicklingError, EOFError, RuntimeError, struct.error) as error:
+            raise ValueError(str(error).partition("\n")[0] or "unexpected end of file") from error
+
+
+def newest_good_sibling(path: str | os.PathLike[str]) -> Path | None:
+    """Find the newest ``checkpoint*.pt`` beside a file, other than it, that is good to load.
+
+    Shards of one checkpoint (``-shard0.pt``, ``-rank-0.pt``) are passed over.
+
+    Args:
+        path: the checkpoint to replace.
+
+    Returns:
+        The sibling modified last that `verify_checkpoint` would accept, or None.
+    """
+    path = Path(path)
+    siblings = [
+        sibling
+        for sibling in path.parent.glob("checkpoint*.pt")
+        if sibling.name != path.name
+        and not re.search(r"-(shard|rank-|model_part-)\d+", sibling.name)
+    ]
+    for sibling in sorted(siblings, key=lambda file: file.stat().st_mtime, reverse=True):
+        if not _damage(sibling) and not unsafe_globals(sibling):
+            return sibling
+    return None
+
+
+def _damage(path: str | os.PathLike[str]) -> str | None:
+    """Say what keeps the file from being read as a checkpoint, or return None."""
+    try:
+        size = os.path.getsize(path)
+        with open(path, "rb") as file:
+            start = file.read(len(_LEGACY_START))
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    if size == 0:
+        return "is empty, so its writing was cut off"
+    # A tar archive may begin with anything, so a legacy start does not rule it out.
+    if tarfile.is_tarfile(path) or not (start[:4] == _ZIP_START or start == _LEGACY_START):
+        return f"is not a checkpoint written by torch.save: it starts with {start[:8]!r}"
+    try:
+        unsafe_globals(path)
+    except ValueError as error:
+        return f"is incomplete or damaged: it has {size} bytes and ends too early ({error})"
+    return None
+
+
+def _way_out(path: str | os.PathLike[str]) -> str:
+    sibling = newest_good_sibling(path)
+    if sibling is None:
+        return (
+            "there is no complete checkpoint*.pt beside it, so restore it from a copy, or move it "
+            "away to train from the start"
+        )
+    return f"pass --restore-file {sibling}, the newest complete checkpoint beside it (or --path)"
+
+
+def _added_globals() -> set[str]:
+    """Return the names added by ``torch.serialization.add_safe_globals``."""
+    entries = torch.serialization.get_safe_globals()
+    return {
+        entry[1] if isinstance(entry, tuple) else f"{entry.__module__}.{entry.__qualname__}"
+        for entry in entries
+    }
+
+
+def _legacy_globals(file: BinaryIO) -> set[str]:
+    """Return the dotted names in the pickles at the head of a file in the format before zip."""
+    names = set()
+    for _ in range(_LEGACY_PICKLES):
+        for opcode, argument, _ in pickletools.genops(file):
+            if opcode.name in ("GLOBAL", "INST"):
+                names.add(str(argument).replace(" ", ".", 1))
+            elif opcode.name in ("STACK_GLOBAL", "EXT1", "EXT2", "EXT4"):
+                names.add(_COMPUTED)
+    return names

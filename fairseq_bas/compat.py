@@ -1,0 +1,119 @@
+"""The only place that knows versions of fairseq, torch and NumPy.
+
+What it cures: since torch 2.6, ``torch.load`` calls only functions on an allow-list. The
+published builds of fairseq rely on the old default, so neither their own checkpoints nor the
+copy of a checkpoint that the first worker sends to the others can be loaded. `install` puts the
+types of both on the list; the safe loader stays on.
+"""
+
+import argparse
+import collections
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from fairseq import checkpoint_utils, meters, trainer
+from fairseq.distributed import utils as distributed_utils
+from fairseq.file_io import PathManager
+from omegaconf import DictConfig, ListConfig
+from omegaconf.base import ContainerMetadata, Metadata
+from omegaconf.nodes import AnyNode
+
+from .checkpoint import verify_checkpoint
+from .errors import refuse_with
+
+try:
+    from numpy._core import multiarray
+except ImportError:  # NumPy 1
+    from numpy.core import multiarray
+
+
+@functools.cache
+def install() -> None:
+    """Make fairseq's checkpoints loadable and refuse damaged or unsafe ones in one line.
+
+    Runs that load no checkpoint are not touched. Calling it again does nothing.
+    """
+    torch.serialization.add_safe_globals([*_file_types(), *_broadcast_types()])
+    for name in ("load_checkpoint_to_cpu", "load_ema_from_checkpoint"):
+        setattr(checkpoint_utils, name, _verified(getattr(checkpoint_utils, name)))
+    trainer.Trainer.load_checkpoint = _verified_by_every_worker(trainer.Trainer.load_checkpoint)
+    distributed_utils.call_main = _without_second_report(distributed_utils.call_main)
+
+
+def _file_types() -> list[Any]:
+    """Return what checkpoint files hold beyond tensors and plain values.
+
+    Legacy models keep their flags in a Namespace; BLEU at validation keeps its counts in NumPy
+    arrays, whose classes of concrete dtypes are built without being named in the file; before
+    2020 meters were saved whole. NumPy 2 renamed ``numpy.core``, and a file keeps the name under
+    which it was written, so both names are listed.
+    """
+    functions = [
+        (getattr(multiarray, name), f"numpy.{core}.multiarray.{name}")
+        for core in ("core", "_core")
+        for name in ("_reconstruct", "scalar")
+    ]
+    dtypes = [type(np.dtype(code)) for code in "?bhilqBHILQefd"]
+    old_meters = [meters.AverageMeter, meters.TimeMeter, meters.StopwatchMeter]
+    return [argparse.Namespace, np.dtype, np.ndarray, *functions, *dtypes, *old_meters]
+
+
+def _broadcast_types() -> list[Any]:
+    """Return what the first worker sends: the config as omegaconf objects, tensors apart."""
+    config = [DictConfig, ListConfig, AnyNode, ContainerMetadata, Metadata]
+    inside_config = [collections.defaultdict, typing.Any, dict, list, int]
+    return [*config, *inside_config, distributed_utils._TensorPlaceholder]
+
+
+def _verified(load: Callable[..., Any]) -> Callable[..., Any]:
+    """Check the file, ``load``'s first argument, before it is loaded."""
+    signature = inspect.signature(load)
+
+    @functools.wraps(load)
+    def verified(*args: Any, **kwargs: Any) -> Any:
+        path = next(iter(signature.bind(*args, **kwargs).arguments.values()))
+        _verify(path)
+        return load(*args, **kwargs)
+
+    return verified
+
+
+def _verified_by_every_worker(load_checkpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """Check the file on every worker: else one refuses it and the others wait for its copy."""
+
+    @functools.wraps(load_checkpoint)
+    def verified(self: Any, filename: str, *args: Any, **kwargs: Any) -> Any:
+        if PathManager.isfile(filename):
+            _verify(filename)
+        return load_checkpoint(self, filename, *args, **kwargs)
+
+    return verified
+
+
+def _verify(path: str) -> None:
+    with refuse_with():
+        verify_checkpoint(PathManager.get_local_path(path))
+
+
+def _without_second_report(call_main: Callable[..., Any]) -> Callable[..., Any]:
+    """End quietly when a spawned worker has already told the user why it stopped.
+
+    A worker that fails by an error hands its traceback to the parent; one that exits with code 1
+    has printed its message, and the parent's own traceback would only bury it.
+    """
+
+    @functools.wraps(call_main)
+    def quiet(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return call_main(*args, **kwargs)
+        except torch.multiprocessing.ProcessExitedException as error:
+            if error.exit_code != 1:
+                raise
+            raise SystemExit(1) from None
+
+    return quiet

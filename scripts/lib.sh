@@ -1,0 +1,71 @@
+# Shared by the scripts: where the repository is, which Python runs, how a corpus becomes a model.
+# shellcheck shell=bash
+set -euo pipefail
+
+BAS_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+BAS_PYTHON="${BAS_PYTHON:-$BAS_ROOT/.venv/bin/python}"
+export PYTHONUNBUFFERED=1
+
+say() { printf '\n== %s\n' "$*"; }
+
+die() {
+    printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+    exit 1
+}
+
+fairseq() { # fairseq train|generate|preprocess ARGS...
+    local command="$1"
+    shift
+    "$BAS_PYTHON" -m "fairseq_cli.$command" "$@"
+}
+
+prepare() { # prepare CORPUS OUT VOCAB: text -> subwords -> OUT/bin; what is done is kept
+    local corpus="$1" out="$2" vocab="$3" split side
+    [ -e "$out/bin/done" ] && return
+    for split in train valid test; do
+        for side in src tgt; do
+            [ -s "$corpus/$split.$side" ] || die "$corpus/$split.$side is missing or empty; give a" \
+                "folder with train, valid and test, each as .src and .tgt, a sentence a line"
+        done
+    done
+    rm -rf "$out/bin"
+    "$BAS_PYTHON" "$BAS_ROOT/data/subword.py" --corpus "$corpus" --out "$out" --vocab "$vocab"
+    fairseq preprocess --source-lang src --target-lang tgt --joined-dictionary --workers 2 \
+        --trainpref "$out/train" --validpref "$out/valid" --testpref "$out/test" \
+        --destdir "$out/bin" >"$out/preprocess.log" 2>&1 ||
+        die "fairseq-preprocess failed; its last words: $(tail -n 1 "$out/preprocess.log")"
+    touch "$out/bin/done"
+}
+
+# A Transformer that two cores train in minutes. One layer, width 128, dropout 0.3.
+SMALL_MODEL=(
+    --task bas_translation --arch transformer_iwslt_de_en
+    --encoder-layers 1 --decoder-layers 1 --share-all-embeddings
+    --encoder-embed-dim 128 --encoder-ffn-embed-dim 256 --encoder-attention-heads 4
+    --decoder-embed-dim 128 --decoder-ffn-embed-dim 256 --decoder-attention-heads 4
+    --dropout 0.3 --criterion label_smoothed_cross_entropy --label-smoothing 0.1
+    --optimizer adam --adam-betas "(0.9, 0.98)" --clip-norm 1.0
+    --lr 0.003 --lr-scheduler inverse_sqrt --warmup-updates 200
+)
+
+train_small() { # train_small BIN RUN FLAGS...: into RUN; resumes what was interrupted
+    local bin="$1" run="$2"
+    shift 2
+    [ -e "$run/done" ] && return
+    mkdir -p "$run"
+    fairseq train "$bin" --user-dir "$BAS_ROOT/fairseq_bas" --save-dir "$run" "${SMALL_MODEL[@]}" \
+        --cpu --num-workers 0 --no-progress-bar --log-format json --no-epoch-checkpoints \
+        --validate-interval 1000000 --save-interval 1000000 "$@" >>"$run/train.log" 2>&1 ||
+        die "training stopped; its last words: $(tail -n 1 "$run/train.log") (all of them: $run/train.log)"
+    touch "$run/done"
+}
+
+generate_small() { # generate_small BIN CHECKPOINT OUT: translate the test set into the log OUT
+    local bin="$1" checkpoint="$2" out="$3"
+    [ -e "$out" ] && return
+    fairseq generate "$bin" --user-dir "$BAS_ROOT/fairseq_bas" --task bas_translation \
+        --path "$checkpoint" --cpu --beam 4 --max-tokens 3000 --max-len-a 1.5 --max-len-b 10 \
+        --remove-bpe sentencepiece --no-progress-bar >"$out.part" 2>"$out.err" ||
+        die "fairseq-generate failed; its last words: $(tail -n 1 "$out.err")"
+    mv "$out.part" "$out"
+}

@@ -1,0 +1,22 @@
+"""Fixtures shared by all tests; ``helpers.py`` says what they hold."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tests.helpers import Toy, make_toy
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    """A binarised toy translation corpus en-de; read it, do not write in it."""
+    return make_toy(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="session")
+def toy_lm(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    """A binarised toy corpus for language models; read it, do not write in it."""
+    return make_toy(tmp_path_factory.mktemp("toy_lm"), only_source=True)

@@ -1,0 +1,257 @@
+"""What several tests share: a toy corpus, command lines of tiny models, and real processes.
+
+A test of the command line runs the real command in a process of its own, under the interpreter
+that runs pytest::
+
+    def test_trains(toy, tmp_path):
+        run_cli("fairseq_cli.train", *tiny_transformer(toy, tmp_path / "ck"), "--max-epoch", "1")
+
+The fixtures that go with this file (``toy``, ``toy_lm``) are in ``conftest.py``.
+"""
+
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+USER_DIR = ROOT / "fairseq_bas"
+NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+ZAHLEN = ["null", "eins", "zwei", "drei", "vier", "fuenf", "sechs", "sieben", "acht", "neun"]
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A toy corpus: ``text`` holds train/valid/test plain text, ``bin`` what fairseq reads."""
+
+    text: Path
+    bin: Path
+
+
+def write_toy_text(folder: Path, sizes: dict[str, int], seed: int = 1) -> None:
+    """Write ``{split}.en`` and ``{split}.de``: number words, and the same in German, reversed.
+
+    The text is the same for the same seed, on every machine. Sentences have 2 to 9 words.
+
+    Args:
+        folder: existing folder.
+        sizes: sentences of each split, e.g. ``{"train": 60, "valid": 10}``.
+        seed: seed of the generator.
+    """
+    generator = random.Random(seed)
+    for split, count in sizes.items():
+        lines = [
+            [generator.randrange(10) for _ in range(generator.randint(2, 9))] for _ in range(count)
+        ]
+        english = [" ".join(NUMBERS[digit] for digit in line) for line in lines]
+        german = [" ".join(ZAHLEN[digit] for digit in reversed(line)) for line in lines]
+        (folder / f"{split}.en").write_text("\n".join(english) + "\n", encoding="utf-8")
+        (folder / f"{split}.de").write_text("\n".join(german) + "\n", encoding="utf-8")
+
+
+def make_toy(folder: Path, sizes: dict[str, int] | None = None, only_source: bool = False) -> Toy:
+    """Write a toy corpus under ``folder`` and binarise it with the real ``fairseq-preprocess``.
+
+    Args:
+        folder: folder to create.
+        sizes: sentences of each split; default 60 train, 12 valid, 12 test.
+        only_source: True for a language-model data set of the English side.
+
+    Returns:
+        The folders of the text and of the binarised data.
+    """
+    toy = Toy(text=folder / "text", bin=folder / "bin")
+    toy.text.mkdir(parents=True)
+    sizes = sizes or {"train": 60, "valid": 12, "test": 12}
+    write_toy_text(toy.text, sizes)
+    suffix = ".en" if only_source else ""
+    language = ["--only-source"] if only_source else ["-s", "en", "-t", "de", "--joined-dictionary"]
+    prefixes = [f"--{split}pref={toy.text / split}{suffix}" for split in sizes]
+    run_cli("fairseq_cli.preprocess", *language, *prefixes, "--destdir", toy.bin, "--workers", 1)
+    return toy
+
+
+def _tiny(save_dir: Path) -> list[object]:
+    """Flags common to all tiny training runs: CPU, small, a log line of JSON for every update."""
+    return [
+        *("--cpu", "--user-dir", USER_DIR, "--save-dir", save_dir, "--seed", 1),
+        *("--max-tokens", 200, "--required-batch-size-multiple", 1, "--num-workers", 0),
+        *("--optimizer", "adam", "--lr", "0.003", "--clip-norm", 1),
+        *("--log-format", "json", "--log-interval", 1),
+    ]
+
+
+def tiny_transformer(toy: Toy, save_dir: Path, *, task: str = "translation") -> list[object]:
+    """Return ``fairseq-train`` flags of a one-layer transformer of width 16 with dropout 0.1."""
+    return [
+        *(toy.bin, "--task", task, "--arch", "transformer_iwslt_de_en"),
+        *("--encoder-layers", 1, "--decoder-layers", 1, "--share-all-embeddings"),
+        *("--encoder-embed-dim", 16, "--encoder-ffn-embed-dim", 32),
+        *("--decoder-embed-dim", 16, "--decoder-ffn-embed-dim", 32),
+        *("--encoder-attention-heads", 2, "--decoder-attention-heads", 2, "--dropout", 0.1),
+        *("--criterion", "label_smoothed_cross_entropy", "--label-smoothing", 0.1),
+        *_tiny(save_dir),
+    ]
+
+
+def tiny_lstm(toy: Toy, save_dir: Path, *, task: str = "translation") -> list[object]:
+    """Return ``fairseq-train`` flags of a one-layer LSTM translation model of width 16."""
+    return [
+        *(toy.bin, "--task", task, "--arch", "lstm"),
+        *("--encoder-embed-dim", 16, "--encoder-hidden-size", 16, "--encoder-layers", 1),
+        *("--decoder-embed-dim", 16, "--decoder-hidden-size", 16, "--decoder-layers", 1),
+        *("--decoder-out-embed-dim", 16, "--dropout", 0.1),
+        *("--criterion", "label_smoothed_cross_entropy", "--label-smoothing", 0.1),
+        *_tiny(save_dir),
+    ]
+
+
+def tiny_lstm_lm(toy_lm: Toy, save_dir: Path, *, task: str = "language_modeling") -> list[object]:
+    """Return ``fairseq-train`` flags of a one-layer LSTM language model of width 16."""
+    return [
+        *(toy_lm.bin, "--task", task, "--arch", "lstm_lm", "--tokens-per-sample", 20),
+        *("--decoder-embed-dim", 16, "--decoder-hidden-size", 16, "--decoder-layers", 1),
+        *("--decoder-out-embed-dim", 16, "--dropout", 0.1),
+        *_tiny(save_dir),
+    ]
+
+
+EVAL_BLEU = [
+    *("--eval-bleu", "--eval-bleu-args", '{"beam": 1, "max_len_a": 1, "max_len_b": 3}'),
+    *("--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric"),
+]
+"""Flags that score BLEU at validation, so that the checkpoint holds NumPy counts."""
+
+
+def _environment(extra: dict[str, str] | None) -> dict[str, str]:
+    """Return this process's environment with one thread and the repository importable."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **(extra or {})}
+
+
+def run_cli(
+    module: str,
+    *args: object,
+    check: bool = True,
+    stdin: str | None = None,
+    env: dict[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout: float = 120,
+) -> subprocess.CompletedProcess:
+    """Run ``python -m module args...`` and wait for it.
+
+    Args:
+        module: module to run, e.g. ``fairseq_cli.train``.
+        *args: arguments; paths and numbers are turned into text.
+        check: fail the test, showing the output, where the exit code is not 0.
+        stdin: text for standard input; default none.
+        env: environment variables to add.
+        cwd: working directory; default that of pytest.
+        timeout: seconds to wait.
+
+    Returns:
+        The finished process with ``returncode``, ``stdout`` and ``stderr`` (text).
+    """
+    result = subprocess.run(
+        [sys.executable, "-m", module, *map(str, args)],
+        input=stdin or "",
+        capture_output=True,
+        text=True,
+        env=_environment(env),
+        cwd=cwd,
+        timeout=timeout,
+    )
+    if check:
+        _require_success(result)
+    return result
+
+
+def run_workers(
+    count: int,
+    module: str,
+    *args: object,
+    check: bool = True,
+    env: dict[str, str] | None = None,
+    timeout: float = 180,
+) -> list[subprocess.CompletedProcess]:
+    """Run ``count`` processes of one ``fairseq-train``, joined by gloo on the CPU.
+
+    Args:
+        count: number of workers; worker ``r`` has distributed rank ``r``.
+        module: module to run, e.g. ``fairseq_cli.train``.
+        *args: arguments of every worker, without the distributed ones.
+        check: fail the test, showing the output, where a worker's exit code is not 0.
+        env: environment variables to add.
+        timeout: seconds to wait for each worker.
+
+    Returns:
+        The finished processes in order of rank.
+    """
+    join = [
+        *("--distributed-world-size", count, "--distributed-no-spawn"),
+        *("--distributed-init-method", f"tcp://127.0.0.1:{free_port()}"),
+        *("--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"),
+    ]
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-m", module, *map(str, [*args, *join, "--distributed-rank", rank])],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=_environment(env),
+        )
+        for rank in range(count)
+    ]
+    try:
+        results = []
+        for worker in workers:
+            stdout, stderr = worker.communicate(timeout=timeout)
+            results.append(
+                subprocess.CompletedProcess(worker.args, worker.returncode, stdout, stderr)
+            )
+    finally:
+        for worker in workers:
+            worker.kill()
+    if check:
+        for result in results:
+            _require_success(result)
+    return results
+
+
+def free_port() -> int:
+    """Return a TCP port of this machine that was free a moment ago."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def _require_success(result: subprocess.CompletedProcess) -> None:
+    """Fail the test with the end of the output unless the process succeeded."""
+    if result.returncode != 0:
+        raise AssertionError(
+            f"exit code {result.returncode} of {' '.join(result.args)}\n"
+            f"stdout: ...{result.stdout[-2000:]}\nstderr: ...{result.stderr[-4000:]}"
+        )
+
+
+def json_log(result: subprocess.CompletedProcess, key: str) -> list[dict]:
+    """Return the JSON lines that a training run logged under ``key``.
+
+    Args:
+        result: a finished run with ``--log-format json``.
+        key: ``train_inner`` (every update), ``train`` or ``valid`` (every epoch).
+
+    Returns:
+        One dict a line, in order; the values are text, as fairseq writes them.
+    """
+    marker = f"| INFO | {key} | {{"
+    lines: Iterable[str] = (result.stdout + result.stderr).splitlines()
+    return [
+        json.loads(line[line.index(marker) + len(marker) - 1 :]) for line in lines if marker in line
+    ]
