@@ -69,23 +69,26 @@ def unsafe_globals(path: str | os.PathLike[str]) -> list[str]:
     """List the functions and classes a checkpoint names that are not on torch's allow-list.
 
     Args:
-        path: a complete checkpoint file.
+        path: a checkpoint file.
 
     Returns:
         Sorted names such as ``posix.system``; empty for a checkpoint that is safe to load.
 
     Raises:
-        ValueError: if the file is no checkpoint or cannot be read to its end.
+        ValueError: if the file is no complete checkpoint; the message says what is missing.
     """
     with open(path, "rb") as file:
         is_legacy = file.read(len(_LEGACY_START)) == _LEGACY_START
         file.seek(0)
         try:
-            if not is_legacy:
-                return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
-            return sorted(_legacy_globals(file) - _LEGACY_TORCH_GLOBALS - _added_globals())
-        except (pickle.UnpicklingError, EOFError, RuntimeError, struct.error) as error:
-            raise ValueError(str(error).partition("\n")[0] or "unexpected end of file") from error
+            if is_legacy:
+                return sorted(_legacy_globals(file) - _LEGACY_TORCH_GLOBALS - _added_globals())
+            return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
+        except (RuntimeError, OSError) as error:
+            raise ValueError("the directory at the end of its archive is missing") from error
+        except (pickle.UnpicklingError, EOFError, struct.error, ValueError) as error:
+            reason = str(error) or "unexpected end"
+            raise ValueError(f"its content is not that of torch.save: {reason}") from error
 
 
 def newest_good_sibling(path: str | os.PathLike[str]) -> Path | None:
@@ -122,13 +125,14 @@ def _damage(path: str | os.PathLike[str]) -> str | None:
         return f"cannot be read ({error.strerror})"
     if size == 0:
         return "is empty, so its writing was cut off"
-    # A tar archive may begin with anything, so a legacy start does not rule it out.
-    if tarfile.is_tarfile(path) or not (start[:4] == _ZIP_START or start == _LEGACY_START):
+    # torch tries tar before the old format, and a tar archive may begin with any bytes.
+    is_legacy = start == _LEGACY_START and not tarfile.is_tarfile(path)
+    if not (is_legacy or start.startswith(_ZIP_START)):
         return f"is not a checkpoint written by torch.save: it starts with {start[:8]!r}"
     try:
         unsafe_globals(path)
     except ValueError as error:
-        return f"is incomplete or damaged: it has {size} bytes and ends too early ({error})"
+        return f"is incomplete or damaged: it has {size} bytes and {error}"
     return None
 
 

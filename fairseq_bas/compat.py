@@ -29,7 +29,7 @@ from .errors import refuse_with
 try:
     from numpy._core import multiarray
 except ImportError:  # NumPy 1
-    from numpy.core import multiarray
+    from numpy.core import multiarray  # type: ignore[no-redef]
 
 
 @functools.cache

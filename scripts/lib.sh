@@ -65,6 +65,7 @@ generate_small() { # generate_small BIN CHECKPOINT OUT: translate the test set i
     [ -e "$out" ] && return
     fairseq generate "$bin" --user-dir "$BAS_ROOT/fairseq_bas" --task bas_translation \
         --path "$checkpoint" --cpu --beam 4 --max-tokens 3000 --max-len-a 1.5 --max-len-b 10 \
+        --required-batch-size-multiple 1 `: or fairseq drops the last sentences` \
         --remove-bpe sentencepiece --no-progress-bar >"$out.part" 2>"$out.err" ||
         die "fairseq-generate failed; its last words: $(tail -n 1 "$out.err")"
     mv "$out.part" "$out"

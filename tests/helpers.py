@@ -171,6 +171,39 @@ def run_cli(
     return result
 
 
+def start_workers(
+    count: int, module: str, *args: object, env: dict[str, str] | None = None
+) -> list[subprocess.Popen]:
+    """Start ``count`` processes of one ``fairseq-train``, joined by gloo on the CPU.
+
+    Args:
+        count: number of workers; worker ``r`` has distributed rank ``r``. One runs alone.
+        module: module to run, e.g. ``fairseq_cli.train``.
+        *args: arguments of every worker, without the distributed ones.
+        env: environment variables to add.
+
+    Returns:
+        The running processes in order of rank, with text pipes; the caller ends them.
+    """
+    join = [
+        *("--distributed-world-size", count, "--distributed-no-spawn"),
+        *("--distributed-init-method", f"tcp://127.0.0.1:{free_port()}"),
+        *("--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"),
+    ]
+    commands = [[*args, *join, "--distributed-rank", rank] for rank in range(count)]
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", module, *map(str, command if count > 1 else args)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=_environment(env),
+        )
+        for command in commands
+    ]
+
+
 def run_workers(
     count: int,
     module: str,
@@ -179,10 +212,10 @@ def run_workers(
     env: dict[str, str] | None = None,
     timeout: float = 180,
 ) -> list[subprocess.CompletedProcess]:
-    """Run ``count`` processes of one ``fairseq-train``, joined by gloo on the CPU.
+    """Run workers as `start_workers` does and wait for them.
 
     Args:
-        count: number of workers; worker ``r`` has distributed rank ``r``.
+        count: number of workers.
         module: module to run, e.g. ``fairseq_cli.train``.
         *args: arguments of every worker, without the distributed ones.
         check: fail the test, showing the output, where a worker's exit code is not 0.
@@ -192,22 +225,7 @@ def run_workers(
     Returns:
         The finished processes in order of rank.
     """
-    join = [
-        *("--distributed-world-size", count, "--distributed-no-spawn"),
-        *("--distributed-init-method", f"tcp://127.0.0.1:{free_port()}"),
-        *("--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"),
-    ]
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-m", module, *map(str, [*args, *join, "--distributed-rank", rank])],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=_environment(env),
-        )
-        for rank in range(count)
-    ]
+    workers = start_workers(count, module, *args, env=env)
     try:
         results = []
         for worker in workers:

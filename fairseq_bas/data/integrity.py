@@ -122,7 +122,7 @@ def verify_dictionary(data_dir: str | os.PathLike[str], lang: str | None = None)
         lang: language, e.g. ``en``; None or empty for the ``dict.txt`` of a language model.
 
     Returns:
-        The number of token types in the file, 1 or more, without fairseq's four special symbols.
+        The number of entries, 1 or more; fairseq's own four special symbols are not among them.
 
     Raises:
         ValueError: if the file is missing, empty, not UTF-8, or has a line that fairseq refuses.
@@ -131,15 +131,16 @@ def verify_dictionary(data_dir: str | os.PathLike[str], lang: str | None = None)
     if not path.is_file():
         raise ValueError(f"{path} does not exist; {_AGAIN} or name the languages of the data")
     seen = set(_SPECIAL_SYMBOLS)
+    number = 0
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
                 _add_entry(line, f"line {number} of {path}", seen)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text; {_AGAIN}") from error
-    if len(seen) == len(_SPECIAL_SYMBOLS):
+    if number == 0:
         raise ValueError(f"{path} has no entries; {_AGAIN} on text that is not empty")
-    return len(seen) - len(_SPECIAL_SYMBOLS)
+    return number
 
 
 def _read_header(index: Path) -> tuple[int, int]:

@@ -38,33 +38,39 @@ class ReplicatedUpdate:
 
     # -- data ---------------------------------------------------------------------------------
 
-    def get_batch_iterator(self, dataset, *args, num_shards=1, shard_id=0, **kwargs):
+    def get_batch_iterator(self, dataset, *args, num_shards=1, shard_id=0, epoch=1, **kwargs):
         """Return fairseq's iterator; workers that share copies read the same training batches."""
         if dataset is not self.datasets.get(self.cfg.train_subset):
             return super().get_batch_iterator(
-                dataset, *args, num_shards=num_shards, shard_id=shard_id, **kwargs
+                dataset, *args, num_shards=num_shards, shard_id=shard_id, epoch=epoch, **kwargs
             )
         group = self.replica_plan.workers
         self._worker_in_group = shard_id % group
         iterator = super().get_batch_iterator(
-            dataset, *args, num_shards=num_shards // group, shard_id=shard_id // group, **kwargs
+            dataset,
+            *args,
+            num_shards=num_shards // group,
+            shard_id=shard_id // group,
+            # Batches are made once a run, from the epoch given here: a resumed run must make
+            # those of the first epoch, or its position would point into other batches.
+            epoch=epoch if kwargs.get("update_epoch_batch_itr") else 1,
+            **kwargs,
         )
         if not isinstance(iterator, TrainIterator):
             iterator = TrainIterator.of(iterator, self._layout(**kwargs))
+            iterator.epoch = epoch
             if dataset in self.dataset_to_epoch_iter:
                 self.dataset_to_epoch_iter[dataset] = iterator
         self._train_iterator = iterator
         return iterator
 
-    def _layout(
-        self, max_tokens=None, max_sentences=None, required_batch_size_multiple=1, seed=1, **_
-    ):
+    def _layout(self, max_tokens=None, max_sentences=None, required_batch_size_multiple=1, **_):
         return {
             "max_tokens": max_tokens,
             "batch_size": max_sentences,
             "multiple": required_batch_size_multiple,
             "update_freq": list(self.cfg.update_freq),
-            "seed": seed,
+            "seed": self.cfg.seed,
             "replicas": str(self.replica_plan.schedule),
         }
 

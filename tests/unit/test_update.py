@@ -32,9 +32,9 @@ class Setup:
         torch.manual_seed(0)
         self.model = self.task.build_model(cfg.model).double()
         # fairseq's own casts to float32, which would hide differences below 1e-7.
-        self.model.get_normalized_probs = lambda net_output, log_probs, sample=None: (
-            net_output[0].log_softmax(-1)
-        )
+        self.model.get_normalized_probs = lambda net_output, log_probs, sample=None: net_output[
+            0
+        ].log_softmax(-1)
         self.criterion = self.task.build_criterion(cfg.criterion)
         self.task.load_dataset("train")
         dataset = self.task.dataset("train")
