@@ -32,7 +32,7 @@ setup(
         # must not replace theirs. fairseq's @hydra.main predates hydra 1.4.
         "fairseq": ["ve-fairseq==0.12.3", "hydra-core>=1.3.2,<1.4"],
         "plot": ["matplotlib"],
-        "dev": ["pytest", "ruff", "mypy"],
+        "dev": ["pytest", "pytest-xdist", "ruff", "mypy"],
     },
     entry_points={"console_scripts": ["fairseq-bas = fairseq_bas.cli:main"]},
 )

@@ -3,8 +3,8 @@
 set -euo pipefail
 
 BAS_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-BAS_PYTHON="${BAS_PYTHON:-$BAS_ROOT/.venv/bin/python}"
 export PYTHONUNBUFFERED=1
+source "$BAS_ROOT/scripts/lib_python.sh"
 
 say() { printf '\n== %s\n' "$*"; }
 

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Set up and pass the tests: bash scripts/test.sh [pytest arguments]
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+bash "$BAS_ROOT/scripts/setup.sh"
+cd "$BAS_ROOT"
+export OMP_NUM_THREADS=1
+exec "$BAS_PYTHON" -m pytest -n auto "$@"
