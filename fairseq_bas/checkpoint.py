@@ -12,7 +12,6 @@ within its tensors is not noticed here but by torch. The tar archives of torch 0
 
 import os
 import pickle
-import pickletools
 import re
 import struct
 import tarfile
@@ -20,24 +19,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import torch
+from torch import _weights_only_unpickler
 
 _ZIP_START = b"PK\x03\x04"
 # torch/serialization.py writes these two pickles first: MAGIC_NUMBER and PROTOCOL_VERSION.
 _LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." + b"\x80\x02M\xe9\x03."
 _LEGACY_PICKLES = 5  # magic number, protocol, machine, the object, keys of its storages
-_COMPUTED = "a name computed while loading"
-
-_STORAGES = "BFloat16 Bool Byte Char Double Float Half Int Long Short"
-_LEGACY_TORCH_GLOBALS = {
-    "collections.OrderedDict",
-    "torch._utils._rebuild_parameter",
-    "torch._utils._rebuild_tensor",
-    "torch._utils._rebuild_tensor_v2",
-    "torch.Size",
-    "torch.device",
-    *(f"torch.{name}Storage" for name in _STORAGES.split()),
-    *(f"torch.cuda.{name}Storage" for name in _STORAGES.split()),
-}
 
 
 def verify_checkpoint(path: str | os.PathLike[str]) -> None:
@@ -82,7 +69,7 @@ def unsafe_globals(path: str | os.PathLike[str]) -> list[str]:
         file.seek(0)
         try:
             if is_legacy:
-                return sorted(_legacy_globals(file) - _LEGACY_TORCH_GLOBALS - _added_globals())
+                return sorted(_legacy_unsafe_globals(file))
             return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
         except (RuntimeError, OSError) as error:
             raise ValueError("the directory at the end of its archive is missing") from error
@@ -146,22 +133,13 @@ def _way_out(path: str | os.PathLike[str]) -> str:
     return f"pass --restore-file {sibling}, the newest complete checkpoint beside it (or --path)"
 
 
-def _added_globals() -> set[str]:
-    """Return the names added by ``torch.serialization.add_safe_globals``."""
-    entries = torch.serialization.get_safe_globals()
-    return {
-        entry[1] if isinstance(entry, tuple) else f"{entry.__module__}.{entry.__qualname__}"
-        for entry in entries
+def _legacy_unsafe_globals(file: BinaryIO) -> list[str]:
+    """Do what ``get_unsafe_globals_in_checkpoint`` does, which reads only zip archives."""
+    named: set[str] = set().union(
+        *(_weights_only_unpickler.get_globals_in_pkl(file) for _ in range(_LEGACY_PICKLES))
+    )
+    allowed = {
+        *_weights_only_unpickler._get_allowed_globals(),
+        *_weights_only_unpickler._get_user_allowed_globals(),
     }
-
-
-def _legacy_globals(file: BinaryIO) -> set[str]:
-    """Return the dotted names in the pickles at the head of a file in the format before zip."""
-    names = set()
-    for _ in range(_LEGACY_PICKLES):
-        for opcode, argument, _ in pickletools.genops(file):
-            if opcode.name in ("GLOBAL", "INST"):
-                names.add(str(argument).replace(" ", ".", 1))
-            elif opcode.name in ("STACK_GLOBAL", "EXT1", "EXT2", "EXT4"):
-                names.add(_COMPUTED)
-    return names
+    return list(named - allowed)

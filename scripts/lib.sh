@@ -43,7 +43,7 @@ SMALL_MODEL=(
     --encoder-layers 1 --decoder-layers 1 --share-all-embeddings
     --encoder-embed-dim 128 --encoder-ffn-embed-dim 256 --encoder-attention-heads 4
     --decoder-embed-dim 128 --decoder-ffn-embed-dim 256 --decoder-attention-heads 4
-    --dropout 0.3 --criterion label_smoothed_cross_entropy --label-smoothing 0.1
+    --dropout 0.3 --criterion bas_cross_entropy --label-smoothing 0.1
     --optimizer adam --adam-betas "(0.9, 0.98)" --clip-norm 1.0
     --lr 0.003 --lr-scheduler inverse_sqrt --warmup-updates 200
 )

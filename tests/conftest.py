@@ -7,7 +7,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import fairseq_bas
 from tests.helpers import Toy, make_toy
+
+fairseq_bas.register()  # whichever test file imports the package first, before fairseq or after
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,15 @@ class BasTranslationTask(ReplicatedUpdate, TranslationTask):
         paths = utils.split_paths(self.cfg.data)
         directory = paths[(epoch - 1) % len(paths)] if split == self.cfg.train_subset else paths[0]
         with refuse_with():
-            verify_split(directory, split, self.cfg.source_lang, self.cfg.target_lang)
+            verify_split(
+                directory,
+                split,
+                self.cfg.source_lang,
+                self.cfg.target_lang,
+                combine=combine,
+                # fairseq translates test sets that have no target side.
+                require_target=split == self.cfg.train_subset or split.startswith("valid"),
+            )
         super().load_dataset(split, epoch=epoch, combine=combine, **kwargs)
 
 

@@ -118,7 +118,7 @@ def test_installed_plugin_trains_from_any_directory(toy, tmp_path):
 
 
 def test_every_flag_is_ours_and_documented(toy, tmp_path):
-    """fairseq silently drops a flag that exists already: each of ours shows our own help."""
+    """Fairseq silently drops a flag that exists already: each of ours shows our own help."""
     parser = options.get_training_parser()
     flags = tiny_transformer(toy, tmp_path, task="bas_translation")
     options.parse_args_and_arch(parser, [str(flag) for flag in flags])

@@ -4,9 +4,9 @@ fairseq counts devices to decide how many workers to start; with ``--cpu`` they 
 the parent's count is changed. Run as ``python -m tests.dist.spawn_train FLAGS``.
 """
 
-import torch
-from fairseq_cli.train import cli_main
-
 if __name__ == "__main__":
+    import torch
+    from fairseq_cli.train import cli_main
+
     torch.cuda.device_count = lambda: 2
     cli_main()

@@ -81,8 +81,10 @@ LAYOUTS = [
     (
         "workers",
         4,
-        ["--bas-placement", "workers", "--distributed-world-size", "2"]
-        + ["--distributed-no-spawn", "--bas-replicas-per-pass", "1"],
+        [
+            *("--bas-placement", "workers", "--distributed-world-size", "2"),
+            *("--distributed-no-spawn", "--bas-replicas-per-pass", "1"),
+        ],
         2,
     ),
 ]
