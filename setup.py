@@ -20,7 +20,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["fairseq_bas", "fairseq_bas.*"]),
     install_requires=[
-        "torch>=2.6",  # torch.serialization.get_unsafe_globals_in_checkpoint, safe loading by default
+        "torch>=2.6",  # safe loading of checkpoints by default, and a list of what it refuses
         "numpy",
         "sentencepiece",
         "sacrebleu>=2.3",  # paired significance tests

@@ -62,7 +62,7 @@ def main() -> None:
     try:
         write_all(args.out, args.ref, runs, scores, rows)
     except OSError as error:
-        sys.exit(f"{error.filename or args.out} cannot be written ({error.strerror}); pass --out")
+        sys.exit(f"{error.filename or args.out} cannot be written ({error.strerror}); change --out")
 
 
 def read_runs(arguments: Sequence[str]) -> list[Run]:
@@ -127,6 +127,8 @@ _COLUMNS = {
     "p_value": ("", "p", ".3f"),
 }
 """Column -> its two lines of heading, and how its numbers are written."""
+
+_TRAINING = [name for name in _COLUMNS if name not in ("system", "bleu", "bleu_ci", "p_value")]
 
 
 def text_table(rows: Sequence[dict[str, str | float | None]]) -> str:
@@ -215,7 +217,14 @@ def write_all(
     for row in rows:
         writer.writerow({name: "" if _missing(value) else value for name, value in row.items()})
     (out / "table.tsv").write_text(table.getvalue(), encoding="utf-8")
-    files = {run.name: {"path": run.output.path, "source": run.output.source} for run in runs}
+    files = {
+        run.name: {
+            "path": run.output.path,
+            "source": run.output.source,
+            "training": {name: None if _missing(row[name]) else row[name] for name in _TRAINING},
+        }
+        for run, row in zip(runs, rows, strict=True)
+    }
     report = json_report(scores, SETTINGS, files, [reference])
     (out / "scores.json").write_text(report, encoding="utf-8")
     figure = out / "learning_curves.png"

@@ -169,8 +169,9 @@ def _add_up(records: Iterable[_Record]) -> list[Progress]:
         elif record.epoch == epoch + 1:
             point = epoch_end = _advance(epoch_end, record)
         else:  # the line of an epoch before is lost: take those since for equally long
-            length = (record.updates - epoch_end.updates) / (record.epoch - epoch)
-            share = (record.updates - points[-1].updates) / max(1.0, length)
+            epochs = max(1, record.epoch - epoch)
+            length = max(1, record.updates - epoch_end.updates) / epochs
+            share = min(1.0, (record.updates - points[-1].updates) / length)
             point = epoch_end = _advance(points[-1], record, share)
         epoch = record.epoch if record.tag == "train" else epoch
         if point.updates == points[-1].updates > 0:
