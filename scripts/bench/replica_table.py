@@ -5,6 +5,7 @@ which runs these are. What is missing is said to be missing.
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ from fairseq_bas.tool.run_log import RunLog, read_run_log
 from fairseq_bas.tool.system_score import MetricScore, ScoreSettings
 
 Key = tuple[str, int]  # kind of run, updates
+
+NOTE = """Mean over seeds (lowest to highest). N times the updates, or the batch, costs what N copies
+do. Minutes are those spent in updates, whatever else the machine did. p of each seed: paired
+bootstrap against the baseline of this seed after {updates} updates."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,7 @@ def score(bench: Bench, reference: Sequence[str]) -> dict[Key, dict[int, Result]
 _MEASURES: dict[str, tuple[Callable[[Result], float], str]] = {
     "BLEU": (lambda result: result.bleu.score, ".2f"),
     "valid loss, last": (lambda result: result.log.valid[-1].loss, ".3f"),
-    "best": (lambda result: min(point.loss for point in result.log.valid), ".3f"),
+    "best": (lambda result: result.log.best.loss if result.log.best else math.nan, ".3f"),
     "target tokens (thousands)": (lambda result: result.log.total.tokens / 1000, ",.0f"),
     "with copies": (lambda result: result.log.total.replicated_tokens / 1000, ",.0f"),
     "minutes": (lambda result: result.log.train_minutes, ".1f"),
@@ -183,8 +188,7 @@ def result_table(bench: Bench, results: Mapping[Key, Mapping[int, Result]]) -> s
         seeds = " ".join(map(str, found))
         lines.append(_line([label, updates, seeds, *cells, " ".join(written)]))
     signatures = {result.bleu.signature for row in results.values() for result in row.values()}
-    lines += ["", "Mean over seeds (lowest to highest); p of each seed, paired bootstrap against"]
-    lines += [f"the baseline of this seed after {bench.updates} updates.", ""]
+    lines += ["", NOTE.format(updates=bench.updates), ""]
     return "\n".join(lines + [f"BLEU: `{signature}`" for signature in sorted(signatures)])
 
 
@@ -198,49 +202,46 @@ def curve_table(bench: Bench) -> str:
             lines.append(_line([label, "", bench.status(kind, updates), *[""] * 9]))
             continue
         losses = [{point.updates: point.loss for point in log.valid} for log in logs.values()]
-        cells = [
-            f"{sum(loss[at] for loss in losses) / len(losses):.3f}"
-            if all(at in loss for loss in losses)
-            else "-"
-            for at in tenths
-        ]
+        # A validation whose line was lost makes the mean NaN.
+        means = [sum(loss.get(at, math.nan) for loss in losses) / len(losses) for at in tenths]
+        cells = ["-" if math.isnan(mean) else f"{mean:.3f}" for mean in means]
         lines.append(_line([label, " ".join(map(str, logs)), *cells]))
     return "\n".join(lines)
 
 
 def reach_table(bench: Bench) -> str:
-    """Return the updates until the baseline's best validation loss, and how many times fewer."""
-    heads = [f"seed {seed}" for seed in bench.seeds]
-    lines = [_line(["updates to reach the baseline's best valid loss", *heads])]
-    lines.append(_rule(1 + len(heads)))
+    """Return the updates each M needs for the baseline's best validation loss."""
     baselines = bench.finished("baseline", bench.updates)
+    heads = [f"seed {seed}" for seed in bench.seeds]
+    goals = [
+        f"{log.best.loss:.3f}" if (log := baselines.get(seed)) and log.best else "-"
+        for seed in bench.seeds
+    ]
+    lines = [_line(["updates to reach the baseline's best valid loss", *heads])]
+    lines += [_rule(1 + len(heads)), _line(["that loss", *goals])]
     for label, (kind, updates) in rows_of(bench)[: 1 + len(bench.replicas)]:
         logs = bench.finished(kind, updates)
         cells = [reach_cell(baselines.get(seed), logs.get(seed)) for seed in bench.seeds]
         lines.append(_line([label, *cells]))
-    return "\n".join(lines)
+    note = "Linear between validations; in parentheses the baseline's updates divided by these."
+    return "\n".join([*lines, "", note])
 
 
 def reach_cell(baseline: RunLog | None, log: RunLog | None) -> str:
-    """Say when a run reached the best validation loss of the baseline.
+    """Say when a run reached the baseline's best validation loss, and the ratio, or why not.
 
     Args:
         baseline: log of the baseline up to U, None if it is not there yet.
         log: log of the run up to U, None if it is not there yet.
-
-    Returns:
-        Updates, by linear interpolation between validations, and the ratio of the baseline's
-        updates to them; or why there are none.
     """
     if log is None:
-        return "not run"
+        return "not finished"
     if baseline is None or baseline.best is None:
         return "no baseline"
     reached = log.updates_to_reach(baseline.best.loss)
     if reached is None:
-        lowest = f"{log.best.loss:.3f}" if log.best else "none"
-        return f"not reached (lowest {lowest}, goal {baseline.best.loss:.3f})"
-    return f"{reached:.0f} ({baseline.best.updates / reached:.2f} times fewer)"
+        return f"not reached (best {log.best.loss:.3f})" if log.best else "not reached"
+    return f"{reached:.0f} ({baseline.best.updates / reached:.2f})"
 
 
 def spread(values: Sequence[float], form: str) -> str:
