@@ -12,8 +12,9 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 )
 from fairseq.logging import metrics
 
+from ..errors import UserError
 from ..nn.chunked_loss import chunked_smoothed_loss
-from .projection import features_only, projection_of
+from .projection import output_layer_replaced, projection_of
 
 REPLICA_KEY = "bas_nll_replica_"
 
@@ -49,6 +50,10 @@ class BasCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         bas_chunk_tokens=None,
     ):
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
+        if bas_chunk_tokens is not None and bas_chunk_tokens < 1:
+            raise UserError(
+                f"--bas-chunk-tokens {bas_chunk_tokens} holds no token; pass 1 or more, or none"
+            )
         self.chunk_tokens = bas_chunk_tokens
 
     def forward(self, model, sample, reduce=True):
@@ -77,20 +82,23 @@ class BasCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         return total if reduce else loss, log["sample_size"], log
 
     def _chunked(self, model, sample, projection):
-        with features_only(projection.decoder):
-            net_output = model(**sample["net_input"])
-        features = net_output[0][:, self.ignore_prefix_size :]
-        target = model.get_targets(sample, net_output)[:, self.ignore_prefix_size :]
-        loss, nll = chunked_smoothed_loss(
-            features.reshape(-1, features.size(-1)),
-            projection.weight,
-            projection.bias,
-            target.reshape(-1),
-            self.eps,
-            padding_idx=self.padding_idx,
-            chunk_tokens=self.chunk_tokens,
-        )
-        return net_output, loss, nll
+        target = sample["target"][:, self.ignore_prefix_size :].reshape(-1)
+
+        def loss_of(features):
+            features = features[:, self.ignore_prefix_size :]
+            return chunked_smoothed_loss(
+                features.reshape(-1, features.size(-1)),
+                projection.weight,
+                projection.bias,
+                target,
+                self.eps,
+                padding_idx=self.padding_idx,
+                chunk_tokens=self.chunk_tokens,
+            )
+
+        with output_layer_replaced(projection.decoder, loss_of):
+            loss, nll = model(**sample["net_input"])[0]
+        return None, loss, nll
 
     def _plain(self, model, sample):
         net_output = model(**sample["net_input"])

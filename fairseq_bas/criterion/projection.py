@@ -1,11 +1,11 @@
-"""Find a decoder's output layer, and run a model up to it."""
+"""Find a decoder's output layer, and put a loss in its place."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from fairseq.models import BaseFairseqModel, FairseqDecoder
-from fairseq.models.lstm import LSTMDecoder
+from fairseq.models import BaseFairseqModel, FairseqDecoder, FairseqEncoderDecoderModel
+from fairseq.models.lstm import LSTMDecoder, LSTMModel
 from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
 from torch import Tensor, nn
 
@@ -26,26 +26,35 @@ def projection_of(model: nn.Module) -> Projection | None:
 
     Returns:
         The projection of a Transformer or LSTM decoder; None for an adaptive softmax, and for any
-        model, decoder or layer that changes how logits or probabilities are made.
+        model, decoder or layer that changes how logits, targets or probabilities are made.
     """
     while not isinstance(model, BaseFairseqModel) and hasattr(model, "module"):
         model = model.module
     decoder = getattr(model, "decoder", None)
     if decoder is None or getattr(decoder, "adaptive_softmax", None) is not None:
         return None
-    if not (_inherits(model, "get_normalized_probs", BaseFairseqModel, TransformerModelBase)):
-        return None
-    if not _inherits(decoder, "get_normalized_probs", FairseqDecoder):
-        return None
-    if _inherits(decoder, "output_layer", TransformerDecoderBase):
-        layer = decoder.output_projection
-    elif _inherits(decoder, "output_layer", LSTMDecoder):
-        layer = decoder.embed_tokens if decoder.share_input_output_embed else decoder.fc_out
-    else:
-        return None
-    if type(layer) not in (nn.Linear, nn.Embedding):
+    stock = (
+        _inherits(model, "forward", TransformerModelBase, LSTMModel, FairseqEncoderDecoderModel)
+        and _inherits(model, "get_targets", BaseFairseqModel)
+        and _inherits(model, "get_normalized_probs", BaseFairseqModel, TransformerModelBase)
+        and _inherits(model, "get_normalized_probs_scriptable", BaseFairseqModel)
+        and _inherits(decoder, "forward", TransformerDecoderBase, LSTMDecoder)
+        and _inherits(decoder, "get_normalized_probs", FairseqDecoder)
+        and _inherits(decoder, "get_normalized_probs_scriptable", FairseqDecoder)
+    )
+    layer = _output_layer(decoder) if stock else None
+    # Quantisation noise and pruning act by hooks.
+    if type(layer) not in (nn.Linear, nn.Embedding) or layer._forward_pre_hooks:
         return None
     return Projection(decoder, layer.weight, getattr(layer, "bias", None))
+
+
+def _output_layer(decoder: FairseqDecoder) -> nn.Module | None:
+    if _inherits(decoder, "output_layer", TransformerDecoderBase):
+        return decoder.output_projection
+    if _inherits(decoder, "output_layer", LSTMDecoder):
+        return decoder.embed_tokens if decoder.share_input_output_embed else decoder.fc_out
+    return None
 
 
 def _inherits(instance: object, name: str, *bases: type) -> bool:
@@ -55,13 +64,19 @@ def _inherits(instance: object, name: str, *bases: type) -> bool:
 
 
 @contextmanager
-def features_only(decoder: FairseqDecoder) -> Iterator[None]:
-    """Let calls of the model return what would go into the output layer.
+def output_layer_replaced(
+    decoder: FairseqDecoder, function: Callable[[Tensor], Any]
+) -> Iterator[None]:
+    """Let calls of the model return ``function(features)`` where they return logits.
 
-    A flag of ``forward`` exists for Transformers only, and calling the decoder itself would go past
-    data-parallel wrappers.
+    The output layer's parameters are then used inside the model's ``forward``, as data-parallel
+    wrappers that look for unused parameters expect.
+
+    Args:
+        decoder: the model's decoder.
+        function: takes features (B, T, H).
     """
-    decoder.output_layer = lambda features, **kwargs: features
+    decoder.output_layer = lambda features, **kwargs: function(features)
     try:
         yield
     finally:

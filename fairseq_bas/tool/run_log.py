@@ -171,7 +171,7 @@ def _add_up(records: Iterable[_Record]) -> list[Progress]:
         else:  # the line of an epoch before is lost: take those since for equally long
             epochs = max(1, record.epoch - epoch)
             length = max(1, record.updates - epoch_end.updates) / epochs
-            share = min(1.0, (record.updates - points[-1].updates) / length)
+            share = (record.updates - points[-1].updates) / length
             point = epoch_end = _advance(points[-1], record, share)
         epoch = record.epoch if record.tag == "train" else epoch
         if point.updates == points[-1].updates > 0:

@@ -1,7 +1,6 @@
 """Print the tables of scripts/bench/replica_curve.sh as Markdown.
 
-Only what has been trained to the length of a row and translated enters it; the column of seeds says
-which runs these are. What is missing is said to be missing.
+Only what was trained to the length of a row and translated enters it: see its column of seeds.
 """
 
 import argparse
@@ -22,8 +21,8 @@ from fairseq_bas.tool.system_score import MetricScore, ScoreSettings
 
 Key = tuple[str, int]  # kind of run, updates
 
-NOTE = """Mean over seeds (lowest to highest). N times the updates, or the batch, costs what N copies
-do. Minutes are those spent in updates, whatever else the machine did. p of each seed: paired
+NOTE = """Mean over seeds (lowest to highest). N times the updates or the batch is the compute of N
+copies. Minutes are those spent in updates, whatever else the machine did. p of each seed: paired
 bootstrap against the baseline of this seed after {updates} updates."""
 
 
@@ -41,7 +40,7 @@ class Bench:
 
     Args:
         runs: the folder.
-        updates: U, the length of the runs with copies and of the baseline they are compared with.
+        updates: U, the length of the runs with copies.
         replicas: the values of M, which are also the factors of the larger batches.
         seeds: seeds.
         logs: (kind, seed) -> log, for those that have one.
@@ -62,13 +61,12 @@ class Bench:
                 found[seed] = log.until(updates)
         return found
 
-    def status(self, kind: str, updates: int) -> str:
-        """Say how far the runs of a kind are that lack the results of a row."""
-        reached = [log.updates for seed in self.seeds if (log := self.logs.get((kind, seed)))]
-        if not reached:
-            return "not run"
-        if max(reached) < updates:
-            return f"not finished ({max(reached)} of {updates} updates)"
+    def missing(self, kind: str, updates: int, seeds: Sequence[int]) -> str:
+        """Say how far the furthest run of a kind is."""
+        logs = [self.logs[kind, seed] for seed in seeds if (kind, seed) in self.logs]
+        reached = max((log.updates for log in logs), default=-1)
+        if reached < updates:
+            return "not run" if reached < 0 else f"not finished ({reached} of {updates} updates)"
         return "not translated"
 
 
@@ -107,10 +105,12 @@ def read_bench(runs: Path, updates: int, replicas: Sequence[int], seeds: Sequenc
     logs = {}
     for kind in kinds:
         for seed in seeds:
+            path = runs / f"{kind}-seed{seed}" / "train.log"
             try:
-                logs[kind, seed] = read_run_log(str(runs / f"{kind}-seed{seed}" / "train.log"))
-            except ValueError:
-                continue  # not begun, or nothing logged so far: its rows say so
+                logs[kind, seed] = read_run_log(str(path))
+            except ValueError as error:
+                if path.exists():  # a run that has just begun is no reason to stop
+                    print(error, file=sys.stderr)
     if not logs:
         raise ValueError(
             f"{runs} has no run such as baseline-seed{seeds[0]} with a train.log; check the folder"
@@ -130,10 +130,6 @@ def rows_of(bench: Bench) -> list[tuple[str, Key]]:
 def score(bench: Bench, reference: Sequence[str]) -> dict[Key, dict[int, Result]]:
     """Score what was translated, each seed against the baseline of this seed.
 
-    Args:
-        bench: the runs.
-        reference: raw reference of the test set.
-
     Returns:
         (kind, updates) -> seed -> result; no p-values for a seed whose baseline is missing.
 
@@ -145,8 +141,8 @@ def score(bench: Bench, reference: Sequence[str]) -> dict[Key, dict[int, Result]
         logs, texts = {}, {}
         for kind, updates in results:
             log = bench.finished(kind, updates).get(seed)
-            # fairseq's names are checkpoint_EPOCH_UPDATES.pt.
-            found = sorted((bench.runs / f"{kind}-seed{seed}").glob(f"checkpoint_*_{updates}.gen"))
+            # Made from checkpoint_EPOCH_UPDATES.pt.
+            found = [*(bench.runs / f"{kind}-seed{seed}").glob(f"checkpoint_*_{updates}.gen")]
             if log and found:
                 logs[kind, updates] = log
                 texts[f"{kind} {updates}"] = read_hypotheses(str(found[-1])).sentences
@@ -172,21 +168,20 @@ _MEASURES: dict[str, tuple[Callable[[Result], float], str]] = {
 
 def result_table(bench: Bench, results: Mapping[Key, Mapping[int, Result]]) -> str:
     """Return the table of BLEU, losses, tokens and minutes, with sacreBLEU's signature below."""
-    lines = [_line(["system", "updates", "seeds", *_MEASURES, "p"]), _rule(len(_MEASURES) + 4)]
+    lines = _head(["system", "updates", "seeds", *_MEASURES, "p"])
     for label, (kind, updates) in rows_of(bench):
         found = results[kind, updates]
         if not found:
-            status = bench.status(kind, updates)
-            lines.append(_line([label, updates, "", status, *[""] * len(_MEASURES)]))
+            why = bench.missing(kind, updates, bench.seeds)
+            lines.append(_line([label, updates, "", why, *[""] * len(_MEASURES)]))
             continue
         cells = [
             spread([measure(result) for result in found.values()], form)
             for measure, form in _MEASURES.values()
         ]
         p_values = [result.bleu.p_value for result in found.values()]
-        written = ["-" if p is None else f"{p:.3f}" for p in p_values]
-        seeds = " ".join(map(str, found))
-        lines.append(_line([label, updates, seeds, *cells, " ".join(written)]))
+        cells.append(" ".join("-" if p is None else f"{p:.3f}" for p in p_values))
+        lines.append(_line([label, updates, " ".join(map(str, found)), *cells]))
     signatures = {result.bleu.signature for row in results.values() for result in row.values()}
     lines += ["", NOTE.format(updates=bench.updates), ""]
     return "\n".join(lines + [f"BLEU: `{signature}`" for signature in sorted(signatures)])
@@ -195,11 +190,11 @@ def result_table(bench: Bench, results: Mapping[Key, Mapping[int, Result]]) -> s
 def curve_table(bench: Bench) -> str:
     """Return the validation loss at each tenth of U, mean over the seeds that were trained to U."""
     tenths = [count * (bench.updates // 10) for count in range(1, 10)] + [bench.updates]
-    lines = [_line(["valid loss after updates", "seeds", *tenths]), _rule(12)]
+    lines = _head(["valid loss after updates", "seeds", *tenths])
     for label, (kind, updates) in rows_of(bench)[: 1 + len(bench.replicas)]:
         logs = bench.finished(kind, updates)
         if not logs:
-            lines.append(_line([label, "", bench.status(kind, updates), *[""] * 9]))
+            lines.append(_line([label, "", bench.missing(kind, updates, bench.seeds), *[""] * 9]))
             continue
         losses = [{point.updates: point.loss for point in log.valid} for log in logs.values()]
         # A validation whose line was lost makes the mean NaN.
@@ -211,31 +206,24 @@ def curve_table(bench: Bench) -> str:
 
 def reach_table(bench: Bench) -> str:
     """Return the updates each M needs for the baseline's best validation loss."""
-    baselines = bench.finished("baseline", bench.updates)
     heads = [f"seed {seed}" for seed in bench.seeds]
-    goals = [
-        f"{log.best.loss:.3f}" if (log := baselines.get(seed)) and log.best else "-"
-        for seed in bench.seeds
-    ]
-    lines = [_line(["updates to reach the baseline's best valid loss", *heads])]
-    lines += [_rule(1 + len(heads)), _line(["that loss", *goals])]
+    lines = _head(["updates to reach the baseline's best valid loss", *heads])
+    baselines = bench.finished("baseline", bench.updates)
     for label, (kind, updates) in rows_of(bench)[: 1 + len(bench.replicas)]:
         logs = bench.finished(kind, updates)
-        cells = [reach_cell(baselines.get(seed), logs.get(seed)) for seed in bench.seeds]
+        cells = [
+            reach_cell(baselines.get(seed), logs[seed])
+            if seed in logs
+            else bench.missing(kind, updates, [seed])
+            for seed in bench.seeds
+        ]
         lines.append(_line([label, *cells]))
     note = "Linear between validations; in parentheses the baseline's updates divided by these."
     return "\n".join([*lines, "", note])
 
 
-def reach_cell(baseline: RunLog | None, log: RunLog | None) -> str:
-    """Say when a run reached the baseline's best validation loss, and the ratio, or why not.
-
-    Args:
-        baseline: log of the baseline up to U, None if it is not there yet.
-        log: log of the run up to U, None if it is not there yet.
-    """
-    if log is None:
-        return "not finished"
+def reach_cell(baseline: RunLog | None, log: RunLog) -> str:
+    """Say when a run reached the baseline's best validation loss, both up to U, or why not."""
     if baseline is None or baseline.best is None:
         return "no baseline"
     reached = log.updates_to_reach(baseline.best.loss)
@@ -245,23 +233,18 @@ def reach_cell(baseline: RunLog | None, log: RunLog | None) -> str:
 
 
 def spread(values: Sequence[float], form: str) -> str:
-    """Write the mean, and the lowest and highest where they differ as written.
-
-    Example:
-        >>> spread([1.0, 2.0], ".1f"), spread([1.0, 1.01], ".1f")
-        ('1.5 (1.0 to 2.0)', '1.0')
-    """
+    """Write the mean, and the lowest and highest where they differ as written."""
     low, high = format(min(values), form), format(max(values), form)
     mean = format(sum(values) / len(values), form)
     return mean if low == high else f"{mean} ({low} to {high})"
 
 
+def _head(cells: Sequence[object]) -> list[str]:
+    return [_line(cells), "|" + "---|" * len(cells)]
+
+
 def _line(cells: Sequence[object]) -> str:
     return f"| {' | '.join(map(str, cells))} |"
-
-
-def _rule(columns: int) -> str:
-    return "|" + "---|" * columns
 
 
 if __name__ == "__main__":

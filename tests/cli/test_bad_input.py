@@ -54,6 +54,10 @@ def train(toy, save_dir, *extra, **kwargs):
             "--bas-replica-workers 2 has no meaning with --bas-placement rows; pass "
             "--bas-placement workers too",
         ),
+        (
+            ("--criterion", "bas_cross_entropy", "--bas-chunk-tokens", "0"),
+            "--bas-chunk-tokens 0 holds no token; pass 1 or more, or none",
+        ),
     ],
 )
 def test_flags(toy, tmp_path, flags, sentence):

@@ -10,9 +10,9 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.logging import metrics
 
 from fairseq_bas.criterion.bas_cross_entropy import BasCrossEntropy
-from fairseq_bas.criterion.projection import features_only, projection_of
+from fairseq_bas.criterion.projection import output_layer_replaced, projection_of
 from fairseq_bas.replicate import replicate
-from tests.helpers import tiny_lstm, tiny_transformer
+from tests.helpers import free_port, tiny_lstm, tiny_transformer
 
 
 class Setup:
@@ -98,6 +98,9 @@ def test_which_models_are_chunked(toy):
     wrapped = torch.nn.Module()
     wrapped.module = transformer
     assert projection_of(wrapped).weight is transformer.decoder.output_projection.weight
+    hook = transformer.decoder.output_projection.register_forward_pre_hook(lambda *_: None)
+    assert projection_of(transformer) is None
+    hook.remove()
     transformer.decoder.output_projection = torch.nn.Sequential(torch.nn.Linear(16, 14))
     assert projection_of(transformer) is None
     assert projection_of(Setup(toy, adaptive_lstm).model) is None
@@ -105,8 +108,8 @@ def test_which_models_are_chunked(toy):
 
 def test_output_layer_comes_back_even_after_an_error(toy):
     decoder = Setup(toy, tiny_transformer).model.decoder
-    with pytest.raises(RuntimeError, match="stop"), features_only(decoder):
-        assert decoder.output_layer(7) == 7
+    with pytest.raises(RuntimeError, match="stop"), output_layer_replaced(decoder, len):
+        assert decoder.output_layer("four") == 4
         raise RuntimeError("stop")
     assert "output_layer" not in vars(decoder)
 
@@ -147,3 +150,24 @@ def test_validation_logs_no_replicas(toy):
     setup = Setup(toy, tiny_transformer)
     log = setup.task.valid_step(setup.sample, setup.model, setup.criterion("bas_cross_entropy"))[2]
     assert not any(key.startswith("bas_") for key in log)
+
+
+def test_untied_weight_under_a_wrapper_that_looks_for_unused_parameters(toy):
+    """The output layer must be used inside the wrapped forward, or its gradient counts twice."""
+    setup = Setup(toy, tiny_lstm)
+    criterion = setup.criterion("bas_cross_entropy")
+    truth = setup.run(criterion)[3]
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{free_port()}", world_size=1, rank=0
+    )
+    try:
+        wrapped = torch.nn.parallel.DistributedDataParallel(
+            setup.model, find_unused_parameters=True
+        )
+        wrapped.get_targets = setup.model.get_targets
+        setup.model.zero_grad()
+        criterion(wrapped, setup.sample)[0].backward()
+    finally:
+        torch.distributed.destroy_process_group()
+    for name, parameter in setup.model.named_parameters():
+        torch.testing.assert_close(parameter.grad, truth[name])
