@@ -4,6 +4,7 @@ import logging
 import platform
 
 import fairseq
+import numpy as np
 import torch
 
 from ..rng import fingerprint
@@ -20,29 +21,48 @@ def log_run_summary(plan, iterator, cfg):
         iterator: the ``TrainIterator``, whose frozen batches are averaged over.
         cfg: the task's config.
     """
-    batches = iterator.frozen_batches
-    dataset = iterator.dataset
-    tokens = getattr(dataset, "tgt_sizes", None)
-    tokens = dataset.sizes if tokens is None else tokens
-    sentences_each = sum(map(len, batches)) / len(batches)
-    tokens_each = sum(int(tokens[list(batch)].sum()) for batch in batches) / len(batches)
-    update_freq, readers = cfg.update_freq[0], iterator.num_shards
-    per_update = update_freq * readers
-    largest = plan.largest()
-    copies = largest.replicas
     logger.info(
-        "batch augmentation\n"
-        f"  replicas      M = {plan.schedule} ({plan.kind}): up to {largest.workers} workers x "
-        f"{largest.passes} passes x {largest.rows} rows\n"
-        f"  micro-batch   {sentences_each:.1f} sentences, {tokens_each:.0f} target tokens (mean, "
-        f"distinct); one pass holds {largest.rows} times as many\n"
-        f"  update        x {update_freq} micro-batches x {readers} readers = "
-        f"{sentences_each * per_update:.0f} sentences, {tokens_each * per_update:.0f} target "
-        f"tokens; with copies {copies * sentences_each * per_update:.0f} and "
-        f"{copies * tokens_each * per_update:.0f}\n"
-        f"  learning rate {', '.join(map(str, cfg.lr))} as given: batch augmentation keeps it, "
-        "the gradient is a mean over copies\n"
-        f"  noise         seed {cfg.seed}, key fingerprint {fingerprint(cfg.seed)}\n"
-        f"  versions      fairseq_bas {__version__}, fairseq {fairseq.__version__}, "
+        "\n  ".join(["batch augmentation", *_batch_lines(plan, iterator, cfg), *_lines(cfg)])
+    )
+
+
+def _batch_lines(plan, iterator, cfg):
+    """Describe the batch of the largest M; sizes are means over the epoch's micro-batches."""
+    batches, dataset = iterator.frozen_batches, iterator.dataset
+    sizes = getattr(dataset, "tgt_sizes", None)
+    sizes = dataset.sizes if sizes is None else sizes
+    used = np.concatenate([np.asarray(batch) for batch in batches])
+    sentences, tokens = len(used) / len(batches), sizes[used].sum() / len(batches)
+    placement = plan.largest()
+    per_update = cfg.update_freq[0] * iterator.num_shards
+    copies = placement.replicas * per_update
+    yield (
+        f"replicas       M = {plan.schedule}, placed as {plan.kind}: {placement.replicas} = "
+        f"{placement.workers} workers x {placement.passes} passes x {placement.rows} rows"
+    )
+    yield (
+        f"micro-batch    {sentences:.1f} sentences, {tokens:.0f} target tokens, distinct; a pass "
+        f"holds {placement.rows} of each"
+    )
+    yield (
+        f"update         {per_update} micro-batches: {sentences * per_update:.0f} sentences, "
+        f"{tokens * per_update:.0f} target tokens; {sentences * copies:.0f} and "
+        f"{tokens * copies:.0f} with copies"
+    )
+    if len(used) < len(dataset):
+        yield (
+            f"left out       {len(dataset) - len(used)} of {len(dataset)} sentences by fairseq: too "
+            "long, or in a last batch that is no --required-batch-size-multiple"
+        )
+
+
+def _lines(cfg):
+    yield (
+        f"learning rate  {', '.join(map(str, cfg.lr))} as given; copies do not change it, the "
+        "gradient is their mean"
+    )
+    yield f"noise          seed {cfg.seed}, key fingerprint {fingerprint(cfg.seed)}"
+    yield (
+        f"versions       fairseq_bas {__version__}, fairseq {fairseq.__version__}, "
         f"torch {torch.__version__}, python {platform.python_version()}"
     )

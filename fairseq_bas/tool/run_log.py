@@ -9,9 +9,9 @@ resumed run has since repeated are passed over.
 Time is the sum of ``train_wall``, the seconds spent in updates, without validation, saving and
 start. Its meter begins anew after each line and is in the checkpoint, so the first line of a
 resumed run holds the whole interval, and updates that were lost and repeated count once. Only at
-the start of an epoch do resumed meters begin anew. The other candidate, ``wall``, is loaded without
-being restarted and stays 0 in a resumed run (``fairseq/trainer.py``, ``load_checkpoint``;
-``StopwatchMeter`` in ``fairseq/logging/meters.py``).
+the start of an epoch do resumed meters begin anew. The other candidate, ``wall``, forgets what was
+before a resumption, and stays 0 after one within an epoch, where it is loaded but not restarted
+(``fairseq/trainer.py``, ``load_checkpoint``; ``StopwatchMeter`` in ``fairseq/logging/meters.py``).
 """
 
 import json

@@ -42,8 +42,7 @@ class Bench:
         runs: the folder.
         updates: U, the length of the runs with copies.
         replicas: the values of M, which are also the factors of the larger batches.
-        seeds: seeds.
-        logs: (kind, seed) -> log, for those that have one.
+        logs: (kind, seed) -> log, for those of the ``seeds`` that have one.
     """
 
     runs: Path
@@ -120,11 +119,11 @@ def read_bench(runs: Path, updates: int, replicas: Sequence[int], seeds: Sequenc
 
 def rows_of(bench: Bench) -> list[tuple[str, Key]]:
     """Return the rows of the table of results: what is said of a row, and its runs."""
-    baseline = ("baseline, M = 1", ("baseline", bench.updates))
+    base = ("baseline, M = 1", ("baseline", bench.updates))
     copies = [(f"M = {m} copies", (f"copies-x{m}", bench.updates)) for m in bench.replicas]
     longer = [(f"{m} times the updates", ("baseline", m * bench.updates)) for m in bench.replicas]
     larger = [(f"{m} times the batch", (f"batch-x{m}", bench.updates)) for m in bench.replicas]
-    return [baseline, *copies, *longer, *larger]
+    return [base, *copies, *longer, *larger]
 
 
 def score(bench: Bench, reference: Sequence[str]) -> dict[Key, dict[int, Result]]:
@@ -206,8 +205,8 @@ def curve_table(bench: Bench) -> str:
 
 def reach_table(bench: Bench) -> str:
     """Return the updates each M needs for the baseline's best validation loss."""
-    heads = [f"seed {seed}" for seed in bench.seeds]
-    lines = _head(["updates to reach the baseline's best valid loss", *heads])
+    title = "updates to reach the baseline's best valid loss"
+    lines = _head([title, *(f"seed {seed}" for seed in bench.seeds)])
     baselines = bench.finished("baseline", bench.updates)
     for label, (kind, updates) in rows_of(bench)[: 1 + len(bench.replicas)]:
         logs = bench.finished(kind, updates)
@@ -218,8 +217,8 @@ def reach_table(bench: Bench) -> str:
             for seed in bench.seeds
         ]
         lines.append(_line([label, *cells]))
-    note = "Linear between validations; in parentheses the baseline's updates divided by these."
-    return "\n".join([*lines, "", note])
+    lines += ["", "Linear between validations. In parentheses: the baseline's updates by these."]
+    return "\n".join(lines)
 
 
 def reach_cell(baseline: RunLog | None, log: RunLog) -> str:

@@ -48,8 +48,16 @@ def test_logs_distinct_and_replicated_batch(trained):
         assert float(update["bas_wpb"]) == pytest.approx(4 * float(update["wpb"]), abs=0.4)
     block = result.stderr + result.stdout
     assert block.count("batch augmentation\n") == 1
-    assert "M = 4 (rows): up to 1 workers x 1 passes x 4 rows" in block
+    assert "M = 4, placed as rows: 4 = 1 workers x 1 passes x 4 rows" in block
     assert all("bas_replicas" not in line for line in json_log(result, "valid"))
+
+
+def test_sentences_that_fairseq_leaves_out_are_counted(toy, tmp_path):
+    """60 sentences in batches of 7: fairseq drops the last four."""
+    flags = ("--batch-size", 7, "--required-batch-size-multiple", 7)
+    result = train(toy, tmp_path, *flags)
+    assert "update         1 micro-batches: 7 sentences" in result.stdout
+    assert "left out       4 of 60 sentences" in result.stdout
 
 
 def test_one_copy_is_the_default_and_equals_plain_fairseq_without_noise(toy, tmp_path):

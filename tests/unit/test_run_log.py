@@ -57,6 +57,30 @@ def test_a_whole_run_adds_up():
     assert log.valid == (ValidPoint(10, 8.5, 7.5, 9.5), ValidPoint(20, 8.0, 7.0, 9.5))
 
 
+def test_lines_as_fairseq_wrote_them():
+    # The corpus has 370 target tokens in 3 batches; the second process resumed after epoch 1.
+    written = """\
+2026-11-21 07:17:40 | INFO | train | {"epoch": 1, "train_loss": "5.54", "train_wps": "4684.2", \
+"train_bas_wps": "9390", "train_ups": "29.19", "train_wpb": "123.3", "train_bas_replicas": "2", \
+"train_bas_wpb": "246.7", "train_bsz": "20", "train_num_updates": "3", "train_lr": "0.003", \
+"train_gnorm": "1.571", "train_clip": "100", "train_train_wall": "1", "train_wall": "1"}
+2026-11-21 07:17:45 | INFO | fairseq.trainer | Loaded checkpoint ck/checkpoint_last.pt \
+(epoch 2 @ 3 updates)
+2026-11-21 07:17:45 | INFO | valid | {"epoch": 2, "valid_loss": "4.063", "valid_nll_loss": \
+"3.935", "valid_ppl": "15.3", "valid_wps": "0", "valid_wpb": "74", "valid_bsz": "12", \
+"valid_num_updates": "4", "valid_best_loss": "4.063"}
+2026-11-21 07:17:45 | INFO | train_inner | {"epoch": 2, "update": 6.667, "loss": "4.21", "wps": \
+"5815.7", "bas_wps": "11631.4", "ups": "48.63", "wpb": "114", "bas_replicas": "2", "bas_wpb": \
+"228", "bsz": "13.5", "num_updates": "5", "lr": "0.003", "clip": "0", "train_wall": "2", \
+"wall": "0"}
+"""
+    log = parse_run_log(written.splitlines(keepends=True))
+    assert log.valid == (ValidPoint(4, 4.063, 3.935, 15.3),)
+    assert log.total.tokens == pytest.approx(370 + 2 * 114, abs=0.2)
+    assert log.total.replicated_tokens == pytest.approx(2 * (370 + 2 * 114), abs=0.2)
+    assert (log.updates, log.total.seconds, log.replicas) == (5, 3, 2)
+
+
 def test_without_copies_both_counts_of_tokens_are_the_same():
     log = parse_run_log([inner(10, 20, wpb=50)])
     assert (log.replicas, log.total.tokens, log.total.replicated_tokens) == (1, 500, 500)

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# The checks of the update that need a GPU: tests, then time and memory in fp32, fp16 and bf16.
+#
+#   bash scripts/bench/gpu.sh [DATA_BIN]     (default: a generated corpus)
+source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+bin="${1:-$BAS_ROOT/runs/gpu/bin}"
+if [ $# -eq 0 ]; then
+    "$BAS_PYTHON" "$BAS_ROOT/data/make_toy.py" --out "$BAS_ROOT/runs/gpu/corpus" \
+        --train 20000 --valid 200 --test 200
+    prepare "$BAS_ROOT/runs/gpu/corpus" "$BAS_ROOT/runs/gpu" 400
+fi
+cd "$BAS_ROOT"
+"$BAS_PYTHON" -m pytest tests/gpu
+for precision in fp32 fp16 bf16; do
+    for criterion in label_smoothed_cross_entropy bas_cross_entropy; do
+        say "$precision, $criterion"
+        "$BAS_PYTHON" scripts/bench/update_time.py "$bin" --precision "$precision" \
+            --criterion "$criterion" --replicas 4 --tokens 4000 --updates 20
+    done
+done
