@@ -51,8 +51,8 @@ def _batch_lines(plan, iterator, cfg):
     )
     if len(used) < len(dataset):
         yield (
-            f"left out       {len(dataset) - len(used)} of {len(dataset)} sentences by fairseq: too "
-            "long, or in a last batch that is no --required-batch-size-multiple"
+            f"left out       {len(dataset) - len(used)} of {len(dataset)} sentences by fairseq: "
+            "too long, or in a last batch that is no --required-batch-size-multiple"
         )
 
 
