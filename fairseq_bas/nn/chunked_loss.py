@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .wide_product import add_product_, wide_product, wide_type
+
 CHUNK_BYTES = {"cpu": 2**25}
 """Bytes of float32 logits in an automatic chunk, by device type. On a CPU larger chunks are no
 faster, and below a quarter of it the weight gradient, read and written once a chunk, shows."""
@@ -152,7 +154,7 @@ class _ChunkedSmoothedLoss(torch.autograd.Function):
         needed = [grad_enabled and need for need in ctx.needs_input_grad[:3]]
         gradients = _Gradients(features, weight, bias, needed) if any(needed) else None
         num_tokens, vocabulary = features.size(0), weight.size(0)
-        wide = _wide(features.dtype)
+        wide = wide_type(features.dtype)
         off_target = epsilon / (vocabulary - 1)
         on_target = 1.0 - epsilon - off_target
         nll = features.new_empty(num_tokens, dtype=wide)
@@ -193,9 +195,9 @@ class _Gradients:
         self, features: Tensor, weight: Tensor, bias: Tensor | None, needed: list[bool]
     ) -> None:
         self._features, self._weight = features, weight
-        self._is_half = features.dtype != _wide(features.dtype)
+        self._is_half = features.dtype != wide_type(features.dtype)
         self._sums = [
-            torch.zeros_like(x, dtype=_wide(x.dtype)) if need and x is not None else None
+            torch.zeros_like(x, dtype=wide_type(x.dtype)) if need and x is not None else None
             for x, need in zip((features, weight, bias), needed, strict=True)
         ]
 
@@ -208,9 +210,9 @@ class _Gradients:
             of_bias.add_(delta.sum(dim=0))
         delta = delta.to(self._weight.dtype)
         if of_features is not None:
-            _add_product(of_features[rows], delta, self._weight)
+            add_product_(of_features[rows], delta, self._weight)
         if of_weight is not None:
-            _add_product(of_weight, delta.t(), self._features[rows])
+            add_product_(of_weight, delta.t(), self._features[rows])
 
     def finish(self) -> list[Tensor | None]:
         """Return the gradients of features, weight and bias, None where not needed."""
@@ -221,17 +223,13 @@ class _Gradients:
         return self._sums
 
 
-def _wide(dtype: torch.dtype) -> torch.dtype:
-    return torch.promote_types(dtype, torch.float32)
-
-
 def _logits(features: Tensor, weight: Tensor, bias: Tensor | None, buffer: Tensor) -> Tensor:
     """Write the logits (C, V) of a chunk over the first C rows of ``buffer``."""
     out = buffer[: features.size(0)]
     if features.dtype == out.dtype:
         torch.mm(features, weight.t(), out=out)
     else:
-        out.copy_(_wide_product(features, weight.t()))
+        out.copy_(wide_product(features, weight.t()))
     return out if bias is None else out.add_(bias)
 
 
@@ -252,17 +250,3 @@ def _exponentiate(logits: Tensor, gold: Tensor) -> tuple[Tensor, Tensor, Tensor]
     log_normaliser = normaliser.log()
     nll = (log_normaliser - at_gold).squeeze(1)
     return nll, logits.size(1) * log_normaliser.squeeze(1) - total, normaliser
-
-
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    if left.dtype == total.dtype:
-        total.addmm_(left, right)
-    else:
-        total.add_(_wide_product(left, right))
-
-
-def _wide_product(left: Tensor, right: Tensor) -> Tensor:
-    """Multiply half-precision matrices into a float32 one: in half, large sums overflow."""
-    if left.is_cuda:
-        return torch.mm(left, right, out_dtype=torch.float32)
-    return torch.mm(left.float(), right.float())

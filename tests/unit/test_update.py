@@ -123,6 +123,21 @@ def test_gradient_is_the_mean_of_each_copys_gradient(toy, flags):
 
 
 @FAMILIES
+def test_micro_batches_add_up(toy, flags):
+    """One micro-batch of five sentences equals two of two and three, copies and all."""
+    setup = Setup(toy, flags, "--bas-replicas", 2)
+    whole = setup.step()
+    dataset, parts = setup.task.dataset("train"), []
+    for ids in ((4, 9), (2, 11, 7)):
+        setup.sample = dataset.collater([dataset[i] for i in ids])
+        parts.append(setup.step())
+    assert whole[1] == parts[0][1] + parts[1][1]
+    torch.testing.assert_close(whole[0], parts[0][0] + parts[1][0], rtol=1e-6, atol=0)
+    for a, b, c in zip(whole[3], parts[0][3], parts[1][3], strict=True):
+        torch.testing.assert_close(a, b + c, rtol=1e-5, atol=1e-6)
+
+
+@FAMILIES
 def test_passes_and_workers_agree_bit_for_bit_with_dropout(toy, flags):
     passes = ["--bas-replicas", 4, "--bas-placement", "passes"]
     spread = ["--bas-replicas", 4, *LAYOUTS[3][2]]
