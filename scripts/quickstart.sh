@@ -7,7 +7,7 @@
 #     --corpus DIR      your own text: train/valid/test, each as .src and .tgt, a sentence a line
 #                       (default: English-German software messages, fetched by pip, 12,832 pairs)
 #     --replicas M      copies of every sentence (default 4)
-#     --updates U       updates of both systems (default 1000)
+#     --updates U       updates of both systems (default 2000)
 #     --seed S          default 1
 #     --out DIR         where to work (default runs/quickstart)
 #     --budget small    a toy corpus and few updates: a test of the set-up, not of the method
@@ -31,7 +31,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 case "$budget" in
-full) updates="${updates:-1000}" vocab=2000 ;;
+full) updates="${updates:-2000}" vocab=2000 ;;
 small) updates="${updates:-60}" vocab=200 ;;
 *) die "--budget $budget is not known; leave it out, or pass --budget small" ;;
 esac
