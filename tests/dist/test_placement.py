@@ -1,7 +1,5 @@
 """Law 2 with two real workers: placements, the normaliser at an epoch's end, gradient traffic."""
 
-import contextlib
-
 import pytest
 import torch
 import torch.multiprocessing
@@ -99,11 +97,12 @@ def _count_reductions(rank, port, queue):
 
     def hook(state, bucket):
         counted.append(bucket.buffer().numel())
-        return (
-            torch.distributed.all_reduce(bucket.buffer() / 2, async_op=True)
-            .get_future()
-            .then(lambda f: f.value()[0])
-        )
+        mean = bucket.buffer() / 2
+        torch.distributed.all_reduce(mean)
+        # Done here and now: a callback on gloo's thread can outlive the process group.
+        future = torch.futures.Future()
+        future.set_result(mean)
+        return future
 
     model = nn.parallel.DistributedDataParallel(nn.Linear(3, 1, bias=False))
     model.register_comm_hook(None, hook)
@@ -115,8 +114,9 @@ def _count_reductions(rank, port, queue):
 
     _Passes(_Config()).train_step(sample, model, criterion, None, 0)
     queue.put((rank, len(counted), model.module.weight.grad.tolist()))
-    with contextlib.suppress(RuntimeError):
-        torch.distributed.destroy_process_group()
+    del model
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
 
 
 def test_gradients_travel_once_after_the_last_pass():

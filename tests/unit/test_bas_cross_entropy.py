@@ -167,6 +167,7 @@ def test_untied_weight_under_a_wrapper_that_looks_for_unused_parameters(toy):
         wrapped.get_targets = setup.model.get_targets
         setup.model.zero_grad()
         criterion(wrapped, setup.sample)[0].backward()
+        del wrapped  # before its process group
     finally:
         torch.distributed.destroy_process_group()
     for name, parameter in setup.model.named_parameters():
