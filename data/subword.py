@@ -1,6 +1,7 @@
 """Learn a joint sentencepiece model on a parallel corpus and apply it to every split."""
 
 import argparse
+from collections import Counter
 from pathlib import Path
 
 import sentencepiece
@@ -9,13 +10,16 @@ SPLITS = ("train", "valid", "test")
 SIDES = ("src", "tgt")
 
 
-def learn(corpus: Path, model: Path, vocab: int) -> sentencepiece.SentencePieceProcessor:
-    """Learn a unigram model of both sides of the training text.
+def learn(
+    corpus: Path, model: Path, vocab: int, model_type: str = "unigram"
+) -> sentencepiece.SentencePieceProcessor:
+    """Learn a model of both sides of the training text.
 
     Args:
         corpus: folder with ``train.src`` and ``train.tgt``, one raw sentence a line.
         model: where to write it, without suffix.
         vocab: number of subwords, an upper bound on small corpora.
+        model_type: ``unigram`` or ``bpe``.
 
     Returns:
         The loaded model.
@@ -23,6 +27,7 @@ def learn(corpus: Path, model: Path, vocab: int) -> sentencepiece.SentencePieceP
     sentencepiece.SentencePieceTrainer.train(
         input=",".join(str(corpus / f"train.{side}") for side in SIDES),
         model_prefix=str(model),
+        model_type=model_type,
         vocab_size=vocab,
         hard_vocab_limit=False,
         character_coverage=1.0,
@@ -32,21 +37,60 @@ def learn(corpus: Path, model: Path, vocab: int) -> sentencepiece.SentencePieceP
     return sentencepiece.SentencePieceProcessor(model_file=f"{model}.model")
 
 
+def segment(
+    model: sentencepiece.SentencePieceProcessor, text: Path, out: Path, counts: Counter[str]
+) -> None:
+    """Write the subwords of a text, separated by spaces, and count them."""
+    with text.open(encoding="utf-8") as lines, out.open("w", encoding="utf-8") as file:
+        for line in lines:
+            pieces = model.encode(line, out_type=str)
+            counts.update(pieces)
+            file.write(f"{' '.join(pieces)}\n")
+
+
+def dictionary_lines(
+    model: sentencepiece.SentencePieceProcessor, counts: Counter[str]
+) -> list[str]:
+    """List every subword of the model as a fairseq dictionary does, the frequent ones first.
+
+    Subword sampling produces subwords that the text as segmented here never shows; a dictionary
+    counted on that text would lack them.
+
+    Args:
+        model: the model.
+        counts: occurrences of subwords in the training text; those without count as one.
+
+    Returns:
+        ``SUBWORD COUNT`` for each, by falling count, then by id.
+    """
+    special = (model.is_control, model.is_unknown, model.is_unused)
+    ids = [i for i in range(len(model)) if not any(test(i) for test in special)]
+    counted = [(model.id_to_piece(i), max(1, counts[model.id_to_piece(i)])) for i in ids]
+    return [f"{piece} {count}" for piece, count in sorted(counted, key=lambda entry: -entry[1])]
+
+
 def main() -> None:
-    """Write ``OUT/spm.model`` and ``OUT/{train,valid,test}.{src,tgt}`` in subwords."""
+    """Write ``OUT/spm.model``, ``OUT/{train,valid,test}.{src,tgt}`` in subwords, ``OUT/dict.txt``.
+
+    ``dict.txt`` holds all subwords of the model, for ``fairseq-preprocess --srcdict``.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", type=Path, required=True, help="folder of the raw text")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--vocab", type=int, default=2000, help="number of subwords")
+    parser.add_argument(
+        "--type", choices=("unigram", "bpe"), default="unigram", help="kind of model"
+    )
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    model = learn(args.corpus, args.out / "spm", args.vocab)
+    model = learn(args.corpus, args.out / "spm", args.vocab, args.type)
+    counts: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
     for split in SPLITS:
         for side in SIDES:
-            lines = (args.corpus / f"{split}.{side}").read_text(encoding="utf-8").splitlines()
-            pieces = (" ".join(model.encode(line, out_type=str)) for line in lines)
-            text = "".join(f"{line}\n" for line in pieces)
-            (args.out / f"{split}.{side}").write_text(text, encoding="utf-8")
+            name = f"{split}.{side}"
+            segment(model, args.corpus / name, args.out / name, counts[split])
+    lines = dictionary_lines(model, counts["train"])
+    (args.out / "dict.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 if __name__ == "__main__":

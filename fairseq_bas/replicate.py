@@ -3,7 +3,7 @@
 Shapes: M replicas, B distinct sentences, R rows per sentence in one pass (R <= M), T target length.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +60,9 @@ class Placement:
         ]
 
 
-def replicate(sample: Mapping[str, Any], replicas: range, num_replicas: int) -> Sample:
+def replicate(
+    sample: Mapping[str, Any], replicas: range, num_replicas: int, shared: Container[str] = ()
+) -> Sample:
     """Repeat every sentence of a collated mini-batch once per replica, copies adjacent.
 
     Row ``b * R + r`` is replica ``replicas[r]`` of sentence b. Copies stay adjacent because
@@ -72,10 +74,13 @@ def replicate(sample: Mapping[str, Any], replicas: range, num_replicas: int) -> 
             ``net_input``, ``target`` (B, T), optionally ``alignments`` and ``align_weights``.
         replicas: the R replica numbers of this pass, each in [0, M).
         num_replicas: M.
+        shared: names in ``net_input`` that stay as they are, one row a sentence, because the model
+            makes the copies itself.
 
     Returns:
         The mini-batch of B * R rows, with ``nsentences`` and ``ntokens`` multiplied by R, and
-        ``replica`` (B * R,) int64, the replica number of each row, and ``num_replicas``, M.
+        ``replicas`` as given, ``replica`` (B * R,) int64, the replica number of each row, ``row`` (B * R,) int64, the
+        number of each row, ``rows_per_sentence``, R, and ``num_replicas``, M.
 
     >>> sample = {"id": torch.tensor([7, 3]), "nsentences": 2, "ntokens": 5, "net_input": {},
     ...           "target": torch.tensor([[4, 2], [9, 2]])}
@@ -85,28 +90,69 @@ def replicate(sample: Mapping[str, Any], replicas: range, num_replicas: int) -> 
     """
     num_sentences = sample["id"].size(0)
     rows = len(replicas)
-    copies = _repeat(dict(sample), num_sentences, rows)
+    copies = _map_rows(
+        {**sample, "net_input": dict(sample["net_input"])},
+        num_sentences,
+        lambda x: x.repeat_interleave(rows, dim=0) if rows > 1 else x,
+    )
     for count in ("nsentences", "ntokens"):
         copies[count] = sample[count] * rows
     if sample.get("alignments") is not None:
         copies.update(_repeat_alignments(sample, num_sentences, rows))
     numbers = torch.arange(replicas.start, replicas.stop, device=sample["id"].device)
+    for name in sample["net_input"]:
+        if name in shared:
+            copies["net_input"][name] = sample["net_input"][name]
+    copies["replicas"] = replicas
     copies["replica"] = numbers.repeat(num_sentences)
+    copies["row"] = torch.arange(num_sentences * rows, device=numbers.device)
+    copies["rows_per_sentence"] = rows
     copies["num_replicas"] = num_replicas
     return copies
 
 
-def _repeat(value: Any, num_sentences: int, rows: int) -> Any:
-    """Repeat each tensor in a nested value that has a sentence for every index of dimension 0."""
-    if rows == 1:
-        return value
+def sentence_major(values: Tensor, row: Tensor, rows_per_sentence: int) -> Tensor:
+    """Bring the rows of a pass into groups of copies, whatever order noise has put them in.
+
+    Args:
+        values: (B * R, ...), by row.
+        row: (B * R,) int64, as ``replicate`` numbers them.
+        rows_per_sentence: R.
+
+    Returns:
+        (B, R, ...).
+
+    >>> sentence_major(torch.tensor([7, 5, 6, 8]), torch.tensor([2, 0, 1, 3]), 2).tolist()
+    [[5, 6], [7, 8]]
+    """
+    return values[row.argsort()].unflatten(0, (-1, rows_per_sentence))
+
+
+def select_rows(sample: Mapping[str, Any], rows: Tensor) -> Sample:
+    """Take rows of a mini-batch, in the order given.
+
+    Args:
+        sample: a mini-batch of R rows with ``id`` (R,); tensors of another first size are shared.
+        rows: int64, row numbers.
+
+    Returns:
+        The mini-batch; counts such as ``nsentences`` are left as they were.
+
+    >>> sample = {"id": torch.tensor([4, 9]), "net_input": {"x": torch.tensor([[1], [2]])}}
+    >>> select_rows(sample, torch.tensor([1, 0]))["net_input"]["x"].tolist()
+    [[2], [1]]
+    """
+    return _map_rows(dict(sample), sample["id"].size(0), lambda x: x.index_select(0, rows))
+
+
+def _map_rows(value: Any, num_rows: int, change: Callable[[Tensor], Tensor]) -> Any:
+    """Change each tensor in a nested value that has a row for every index of dimension 0."""
     if isinstance(value, Tensor):
-        by_sentence = value.dim() > 0 and value.size(0) == num_sentences
-        return value.repeat_interleave(rows, dim=0) if by_sentence else value
+        return change(value) if value.dim() > 0 and value.size(0) == num_rows else value
     if isinstance(value, Mapping):
-        return {key: _repeat(item, num_sentences, rows) for key, item in value.items()}
+        return {key: _map_rows(item, num_rows, change) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_repeat(item, num_sentences, rows) for item in value)
+        return type(value)(_map_rows(item, num_rows, change) for item in value)
     return value
 
 

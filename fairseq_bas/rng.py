@@ -6,18 +6,31 @@ independent ones.
 
 Streams and their counters:
 
-==========  =============================================  =======================================
-stream      counters                                       draws
-==========  =============================================  =======================================
-dropout     update, first sentence id of the micro-batch,  everything the model draws in one pass
-            first replica of the pass
-==========  =============================================  =======================================
+============  ===========================================  =======================================
+stream        counters                                     draws
+============  ===========================================  =======================================
+dropout       update, first sentence id of the             everything the model draws in one pass
+              micro-batch, first replica of the pass
+source_noise  update                                       noise of the source; ``noise.keyed``
+                                                           adds sentence id, replica and position
+target_noise  update                                       the same for the decoder input
+subword       epoch, sentence id, replica, side            the segmentation of one sentence (side 0
+                                                           is the source, 1 the target)
+layerdrop     update, number of the stack of layers        the layers left out, where all passes of
+                                                           an update leave out the same
+============  ===========================================  =======================================
 """
 
 import struct
 from hashlib import blake2b
 
-STREAMS = {"dropout": 3}
+STREAMS = {
+    "dropout": 3,
+    "source_noise": 1,
+    "target_noise": 1,
+    "subword": 4,
+    "layerdrop": 2,
+}
 
 
 def derive_seed(seed: int, stream: str, *counters: int) -> int:

@@ -31,6 +31,7 @@ prepare() { # prepare CORPUS OUT VOCAB: text -> subwords -> OUT/bin; what is don
     rm -rf "$out/bin"
     "$BAS_PYTHON" "$BAS_ROOT/data/subword.py" --corpus "$corpus" --out "$out" --vocab "$vocab"
     fairseq preprocess --source-lang src --target-lang tgt --joined-dictionary --workers 2 \
+        --srcdict "$out/dict.txt" `: all subwords, as sampling makes some that the text lacks` \
         --trainpref "$out/train" --validpref "$out/valid" --testpref "$out/test" \
         --destdir "$out/bin" >"$out/preprocess.log" 2>&1 ||
         die "fairseq-preprocess failed; its last words: $(tail -n 1 "$out/preprocess.log")"

@@ -9,6 +9,8 @@ from fairseq.models.lstm import LSTMDecoder, LSTMModel
 from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
 from torch import Tensor, nn
 
+from ..model.unwrap import unwrapped
+
 
 class Projection(NamedTuple):
     """Hold a decoder whose logits are ``features @ weight.T + bias``; weight (V, H), bias (V,)."""
@@ -28,8 +30,7 @@ def projection_of(model: nn.Module) -> Projection | None:
         The projection of a Transformer or LSTM decoder; None for an adaptive softmax, and for any
         model, decoder or layer that changes how logits, targets or probabilities are made.
     """
-    while not isinstance(model, BaseFairseqModel) and hasattr(model, "module"):
-        model = model.module
+    model = unwrapped(model)
     decoder = getattr(model, "decoder", None)
     if decoder is None or getattr(decoder, "adaptive_softmax", None) is not None:
         return None

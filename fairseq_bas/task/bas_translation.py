@@ -10,12 +10,16 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
 from ..data.integrity import verify_dictionary, verify_split
 from ..errors import refuse_with
+from .noise_checks import check_criterion, check_model
+from .noise_config import NoiseConfig
+from .prepare_noise import prepared_noise, with_sampled_subwords
+from .recipe import RecipeConfig, recipe_values
 from .replica_config import ReplicaConfig
 from .update import ReplicatedUpdate
 
 
 @dataclass
-class BasTranslationConfig(TranslationConfig, ReplicaConfig):
+class BasTranslationConfig(TranslationConfig, ReplicaConfig, NoiseConfig, RecipeConfig):
     """Hold fairseq's translation flags and those of batch augmentation."""
 
 
@@ -49,6 +53,26 @@ class BasTranslationTask(ReplicatedUpdate, TranslationTask):
                 require_target=split == self.cfg.train_subset or split.startswith("valid"),
             )
         super().load_dataset(split, epoch=epoch, combine=combine, **kwargs)
+        if split == self.cfg.train_subset:
+            with refuse_with():
+                self.copy_noise = prepared_noise(self, self.datasets[split])
+                self.datasets[split] = with_sampled_subwords(self, self.datasets[split])
+
+    def build_model(self, cfg, from_checkpoint=False):
+        """Build the model, and refuse one that noise or sharing cannot reach into."""
+        model = super().build_model(cfg, from_checkpoint)
+        with refuse_with():
+            check_model(self.noise_plan, model, cfg._name)
+        return model
+
+    def build_criterion(self, cfg, from_checkpoint=False):
+        """Build the loss, and refuse one that does not go with the copies."""
+        for name, value in recipe_values(self.cfg.bas_recipe, cfg).items():
+            setattr(cfg, name, value)
+        criterion = super().build_criterion(cfg, from_checkpoint)
+        with refuse_with():
+            check_criterion(self.noise_plan, self.replica_plan, criterion)
+        return criterion
 
 
 def _first_directory(data):

@@ -17,12 +17,13 @@ PLACEMENTS = ChoiceEnum(["rows", "passes", "workers"])
 class ReplicaConfig(FairseqDataclass):
     """Hold the flags of batch augmentation."""
 
-    bas_replicas: str = field(
-        default="1",
+    bas_replicas: Optional[str] = field(
+        default=None,
         metadata={
             "help": "copies of every training sentence in an update, each with its own noise (M): "
             "a number, or a schedule value@clock over updates (u) or completed epochs (e), "
-            "such as 1@0,4@2e; the gradient is the mean over copies (Hoffer et al. 2019)"
+            "such as 1@0,4@2e; the gradient is the mean over copies (Hoffer et al. 2019); default: "
+            "that of --bas-recipe, or 1"
         },
     )
     bas_placement: PLACEMENTS = field(
@@ -65,7 +66,7 @@ class ReplicaPlan:
 
     def __init__(self, cfg: ReplicaConfig):
         self.schedule: Schedule[int] = parse_schedule(
-            str(cfg.bas_replicas), flag="--bas-replicas", units=("u", "e")
+            cfg.bas_replicas or "1", flag="--bas-replicas", units=("u", "e")
         )
         self.kind = str(cfg.bas_placement)
         self.rows_per_pass = cfg.bas_replicas_per_pass
@@ -83,6 +84,17 @@ class ReplicaPlan:
     def largest(self) -> Placement:
         """Return the placement of the largest M of the run."""
         return self._placements[max(self.schedule.values)]
+
+    def made_on(self, worker: int) -> range:
+        """Return the replicas that the ``worker``-th of those that share a batch may ever run.
+
+        With a schedule that is all of them, as data loaders run ahead of the clock.
+        """
+        placements = list(self._placements.values())
+        if len(placements) == 1:
+            passes = placements[0].passes_of(worker)
+            return range(passes[0].start, passes[-1].stop)
+        return range(self.largest().replicas)
 
     def _replica_workers(self, cfg: ReplicaConfig) -> int:
         """Return how many workers share a micro-batch; it is one number for the whole run.

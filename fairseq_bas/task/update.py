@@ -1,7 +1,9 @@
 """One update of a replicated batch, whole: from the micro-batch to its averaged gradient.
 
-For each micro-batch, each worker runs its passes; a pass copies the sentences, seeds the model's
-noise with the key of its replicas, and runs forward and backward on the loss divided by M.
+For each micro-batch, each worker runs its passes; a pass copies the sentences, gives every copy its
+noise, seeds the model's own noise with the key of its replicas, and runs forward and backward on
+the loss divided by M. A loss that compares copies which are not in one pass gets the features of all
+of them from a first round of passes without gradient.
 Gradients add up over passes, micro-batches and workers; the trainer divides by the number of
 distinct target tokens (or sentences). So the gradient is the mean over replicas of the plain one.
 """
@@ -10,12 +12,20 @@ import contextlib
 
 import torch
 from fairseq.logging import metrics
+from fairseq.optim.amp_optimizer import AMPOptimizer
 
 from ..config import Clock
+from ..data.sampled_pairs import SampledPairs, select_replicas
 from ..data.train_iterator import TrainIterator
 from ..errors import refuse_with
+from ..model.layer_drop import make_layer_drop_keyed, set_layer_drop_keys
+from ..model.shared_trunk import shared_inputs
+from ..noise.distinct import count_distinct
 from ..replicate import divide, mean_over_replicas, replicate
 from ..rng import derive_seed
+from .copy_noise import CopyNoise
+from .noise_config import NoisePlan
+from .recipe import expand_recipe
 from .replica_config import ReplicaPlan
 from .run_summary import log_run_summary
 
@@ -23,14 +33,20 @@ from .run_summary import log_run_summary
 class ReplicatedUpdate:
     """Make any fairseq task train on M noised copies of every sentence.
 
-    Put it before a ``FairseqTask`` in the bases of a task whose config includes ``ReplicaConfig``.
-    Validation and generation are the task's own.
+    Put it before a ``FairseqTask`` in the bases of a task whose config includes ``ReplicaConfig``,
+    ``NoiseConfig`` and ``RecipeConfig``. Where there is noise of ours, the task gives
+    ``copy_noise`` its pipelines when it loads the training set. Validation and generation are the task's own.
     """
 
     def __init__(self, cfg, *args, **kwargs):
+        expand_recipe(cfg)
         super().__init__(cfg, *args, **kwargs)
         with refuse_with():
             self.replica_plan = ReplicaPlan(cfg)
+            largest = self.replica_plan.largest().replicas
+            self.noise_plan = NoisePlan(cfg, largest, getattr(cfg, "load_alignments", False))
+        self.copy_noise = CopyNoise(self.noise_plan, cfg.seed)
+        self._layer_drops = []
         self._epochs_completed = 0
         self._worker_in_group = 0
         self._train_iterator = None
@@ -46,6 +62,8 @@ class ReplicatedUpdate:
             )
         group = self.replica_plan.workers
         self._worker_in_group = shard_id % group
+        if isinstance(dataset, SampledPairs):
+            dataset.replicas = self.replica_plan.made_on(self._worker_in_group)
         iterator = super().get_batch_iterator(
             dataset,
             *args,
@@ -82,6 +100,13 @@ class ReplicatedUpdate:
             log_run_summary(self.replica_plan, self._train_iterator, self.cfg)
             self._summarised = True
 
+    def build_model(self, cfg, from_checkpoint=False):
+        """Build the model; let passes share LayerDrop's choice if that was asked for."""
+        model = super().build_model(cfg, from_checkpoint)
+        if self.noise_plan.masks_by_update:
+            self._layer_drops = make_layer_drop_keyed(model)
+        return model
+
     # -- one update ---------------------------------------------------------------------------
 
     def placement(self, update_num):
@@ -101,21 +126,64 @@ class ReplicatedUpdate:
         averaged = _LossOverReplicas(criterion, placement.replicas)
         is_empty = sample.get("is_empty", False)
         ignore_grad = ignore_grad or is_empty
-        first_sentence = sample.get("first_sentence")
-        if first_sentence is None:  # not from our iterator
-            first_sentence = int(sample["id"].min())
         passes = placement.passes_of(self._worker_in_group)
-        outputs = []
+        if self.noise_plan.masks_by_update:
+            set_layer_drop_keys(self._layer_drops, self.cfg.seed, update_num)
+        peers = {}
+        if getattr(criterion, "compares_copies", False) and len(passes) > 1:
+            peers = self._features_of_all(sample, model, criterion, optimizer, update_num)
+        outputs, fingerprints = [], []
         for replicas in passes:
-            key = (update_num, first_sentence, replicas[0])
-            torch.manual_seed(derive_seed(self.cfg.seed, "dropout", *key))
-            copies = replicate(sample, replicas, placement.replicas)
-            with _no_gradient_traffic(model, unless=replicas is passes[-1]):
+            copies = {**self._copies(sample, replicas, update_num), **peers}
+            with (
+                self.copy_noise.in_model(model, copies),
+                _no_gradient_traffic(model, unless=replicas is passes[-1]),
+            ):
                 loss, sample_size, log = super().train_step(
                     copies, model, averaged, optimizer, update_num, ignore_grad, **kwargs
                 )
             outputs.append((loss.detach(), sample_size, _with_rows(log, copies)))
-        return _average(outputs, placement.replicas, is_empty)
+            if self.noise_plan.changes_text:
+                fingerprints.append(self.copy_noise.fingerprints(copies))
+        loss, sample_size, log = _average(outputs, placement.replicas)
+        if fingerprints:
+            log["bas_distinct"] = count_distinct(torch.cat(fingerprints, dim=1)).sum()
+        if is_empty:
+            sample_size, log = sample_size * 0, {key: value * 0 for key, value in log.items()}
+        return loss, sample_size, log
+
+    def _copies(self, sample, replicas, update_num):
+        """Return the noisy copies of one pass, and seed what the model draws with their key."""
+        first_sentence = sample.get("first_sentence")
+        if first_sentence is None:  # not from our iterator
+            first_sentence = int(sample["id"].min())
+        key = (update_num, first_sentence, replicas[0])
+        torch.manual_seed(derive_seed(self.cfg.seed, "dropout", *key))
+        num_replicas = self.placement(update_num).replicas
+        if "made_replicas" in sample:
+            copies = select_replicas(sample, replicas, num_replicas)
+        else:
+            shared = shared_inputs(self.noise_plan.split, sample["net_input"])
+            copies = replicate(sample, replicas, num_replicas, shared)
+        return self.copy_noise.apply(copies, update_num)
+
+    def _features_of_all(self, sample, model, criterion, optimizer, update_num):
+        """Return what a loss over all copies has to know of those in other passes.
+
+        The seeds are those of the passes with gradient, so the features are the same.
+        """
+        model.train()
+        model.set_num_updates(update_num)
+        features = []
+        for replicas in self.placement(update_num).passes_of(self._worker_in_group):
+            copies = self._copies(sample, replicas, update_num)
+            with (
+                torch.no_grad(),
+                torch.autocast("cuda", enabled=isinstance(optimizer, AMPOptimizer)),
+                self.copy_noise.in_model(model, copies),
+            ):
+                features.append(criterion.features_by_sentence(model, copies))
+        return {"peer_features": torch.cat(features, dim=1)}
 
     def reduce_metrics(self, logging_outputs, criterion):
         """Log fairseq's metrics of the distinct batch, and the size of the replicated one."""
@@ -123,6 +191,9 @@ class ReplicatedUpdate:
         rows = sum(log.get("bas_rows", 0) for log in logging_outputs)
         if rows > 0:
             sentences = sum(log["nsentences"] for log in logging_outputs)
+            distinct = sum(log.get("bas_distinct", 0) for log in logging_outputs)
+            if distinct > 0:
+                metrics.log_scalar("bas_distinct", distinct / sentences, sentences, round=2)
             tokens = sum(log["bas_tokens"] for log in logging_outputs)
             metrics.log_scalar("bas_replicas", rows / sentences, sentences, priority=181, round=1)
             metrics.log_scalar("bas_wpb", tokens, priority=182, round=1)
@@ -162,11 +233,7 @@ def _with_rows(log, copies):
     }
 
 
-def _average(outputs, num_replicas, is_empty):
+def _average(outputs, num_replicas):
     losses, sample_sizes, logs = zip(*outputs, strict=True)
     sample_size = divide(sum(sample_sizes), num_replicas)
-    log = mean_over_replicas(logs, num_replicas)
-    if is_empty:
-        sample_size *= 0
-        log = {key: value * 0 for key, value in log.items()}
-    return sum(losses), sample_size, log
+    return sum(losses), sample_size, mean_over_replicas(logs, num_replicas)

@@ -49,4 +49,4 @@ def test_fingerprint_names_the_seed_and_the_scheme():
     assert len(fingerprint(1)) == 8
     # A change of this value means that every recorded run would draw other noise.
     assert fingerprint(1) == "7213f787"
-    assert set(STREAMS) == {"dropout"}
+    assert set(STREAMS) == {"dropout", "source_noise", "target_noise", "subword", "layerdrop"}

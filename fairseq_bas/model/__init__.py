@@ -1,0 +1,1 @@
+"""How the plugin reaches into fairseq's models."""

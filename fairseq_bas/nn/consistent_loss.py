@@ -1,0 +1,2 @@
+def consistent_smoothed_loss(*args, **kwargs):
+    raise NotImplementedError

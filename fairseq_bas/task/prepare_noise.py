@@ -1,0 +1,91 @@
+"""Make what noise needs to know of a training set: vocabularies, bigrams, subword samplers."""
+
+from fairseq.data import Dictionary, LanguagePairDataset
+
+from ..data.sampled_pairs import SampledPairs
+from ..noise.bigram import bigram_statistics
+from ..noise.pipeline import NoisePipeline
+from ..noise.subword import SubwordSampler
+from ..noise.vocabulary import Vocabulary, vocabulary_of
+from .copy_noise import CopyNoise
+from .noise_config import FLAG, NoisePlan
+
+
+def prepared_noise(task, pairs: LanguagePairDataset) -> CopyNoise:
+    """Return the noise of a translation task's copies.
+
+    Args:
+        task: a task with ``noise_plan`` and dictionaries.
+        pairs: its training set.
+
+    Raises:
+        ValueError: one sentence, if the text does not fit the noise.
+    """
+    texts = {"source": pairs.src, "target": pairs.tgt}
+    plan, pipelines = task.noise_plan, {}
+    for side, dictionary in _dictionaries(task).items():
+        policy = plan.policies[side]
+        if policy:
+            vocabulary, bigrams = vocabulary_from(dictionary), None
+            if policy.any_of("bigram", "bigram-labels"):
+                bigrams = bigram_statistics(texts[side], len(dictionary), vocabulary.protected)
+            pipelines[side] = NoisePipeline(policy, vocabulary, plan.variation, bigrams)
+    return CopyNoise(
+        plan,
+        task.cfg.seed,
+        pipelines,
+        padding=task.source_dictionary.pad(),
+        left_pad_source=task.cfg.left_pad_source,
+    )
+
+
+def with_sampled_subwords(task, pairs: LanguagePairDataset) -> LanguagePairDataset | SampledPairs:
+    """Return the training set, wrapped if a side of it samples subwords.
+
+    Args:
+        task: a task with ``noise_plan``, ``replica_plan`` and dictionaries.
+        pairs: its training set.
+
+    Raises:
+        ValueError: one sentence, if a model does not fit its dictionary.
+    """
+    plan = task.noise_plan
+    samplers = {side: _sampler(plan, side, dic) for side, dic in _dictionaries(task).items()}
+    if not any(samplers.values()):
+        return pairs
+    return SampledPairs(
+        pairs,
+        samplers["source"],
+        samplers["target"],
+        replicas=task.replica_plan.made_on(0),
+        seed=task.cfg.seed,
+        clean_replica=plan.variation.clean,
+    )
+
+
+def vocabulary_from(dictionary: Dictionary) -> Vocabulary:
+    """Return what noise has to know of a fairseq dictionary."""
+    return vocabulary_of(
+        dictionary.symbols,
+        dictionary.count,
+        dictionary.nspecial,
+        dictionary.pad(),
+        dictionary.unk(),
+    )
+
+
+def _dictionaries(task) -> dict[str, Dictionary]:
+    return {"source": task.source_dictionary, "target": task.target_dictionary}
+
+
+def _sampler(plan: NoisePlan, side: str, dictionary: Dictionary) -> SubwordSampler | None:
+    strength = plan.policies[side]["subword"]
+    if not strength:
+        return None
+    return SubwordSampler(
+        plan.subword_models[side],
+        dictionary.symbols,
+        strength,
+        nbest=plan.subword_nbest,
+        flag=f"{FLAG[side]} subword={strength:g}",
+    )

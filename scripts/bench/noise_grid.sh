@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# What each kind of noise does: every system of a list x every seed, from the same text, for equally
+# many updates. Ends with a table of the test set, translated from each run's best checkpoint.
+#
+#   scripts/bench/noise_grid.sh --corpus DIR --out DIR --systems scripts/bench/noise_systems.txt
+#       [--updates 500] [--tokens 1500] [--seeds "1 2"] [--jobs 2] [--vocab 2000]
+#       [--train-pairs N]     only the first N pairs of the training text; valid and test whole
+#
+# A line of the list is a name and flags of fairseq-train; the first line is the baseline. "#" begins
+# a comment, @spm@ is the sentencepiece model. Flags follow those of this script, so that a system
+# may have its own --max-tokens or --max-update.
+#
+# Each run uses one thread; --jobs run side by side. Safe to interrupt and call again.
+source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+
+corpus="" out="" systems="" updates=500 tokens=1500 seeds="1 2" jobs=2 vocab=2000 train_pairs=""
+while [ $# -gt 0 ]; do
+    case "$1" in
+    -h | --help)
+        sed -n '2,/^source/{/^#/s/^# \{0,1\}//p}' "$0"
+        exit 0
+        ;;
+    --corpus | --out | --systems | --updates | --tokens | --seeds | --jobs | --vocab | --train-pairs)
+        [ $# -ge 2 ] || die "$1 needs a value; see --help"
+        name="${1#--}"
+        declare "${name//-/_}=$2"
+        shift 2
+        ;;
+    *) die "unknown option $1; see --help" ;;
+    esac
+done
+[ -n "$corpus" ] && [ -n "$out" ] && [ -n "$systems" ] ||
+    die "--corpus, --out and --systems are needed; see --help"
+for number in "$updates" "$tokens" "$jobs" "$vocab" $seeds ${train_pairs:+"$train_pairs"}; do
+    [[ "$number" =~ ^[1-9][0-9]*$ ]] || die "$number is not a whole number of at least 1; see --help"
+done
+[ -r "$systems" ] || die "$systems cannot be read; give --systems a file with a system a line"
+[ -d "$corpus" ] || die "$corpus is not a folder; give --corpus one with train, valid and test text"
+corpus="$(cd "$corpus" && pwd)"
+export OMP_NUM_THREADS=1
+bin="$out/bin"
+
+declare -a names=()
+declare -A flags_of=()
+read_systems() { # the list into names and flags_of
+    local line name flags
+    while read -r line || [ -n "$line" ]; do
+        read -r name flags <<<"${line%%#*}" || true
+        [ -n "$name" ] || continue
+        [[ "$name" =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] ||
+            die "$systems names a system $name; use letters, digits and . _ - only"
+        [ -z "${flags_of[$name]+known}" ] || die "$systems names $name twice; give each its own name"
+        names+=("$name")
+        flags_of[$name]="$flags"
+    done <"$systems"
+    [ ${#names[@]} -gt 0 ] || die "$systems names no system; write a name and flags on each line"
+}
+
+made_with() { # made_with SETTINGS FILE PRODUCT: keep SETTINGS in FILE; refuse if others made PRODUCT
+    local settings before=""
+    read -r settings <<<"$1"
+    [ ! -e "$2" ] || before="$(<"$2")"
+    [ ! -e "$3" ] || [ "$before" = "$settings" ] ||
+        die "$(dirname "$2") was made with '$before', not with '$settings'; delete it, or choose" \
+            "another --out"
+    printf '%s\n' "$settings" >"$2"
+}
+
+shorten() { # shorten PAIRS: the corpus with the first pairs of its training text, into OUT/corpus
+    local pairs="$1" split side lines
+    mkdir -p "$out/corpus"
+    for side in src tgt; do
+        for split in train valid test; do
+            [ -s "$corpus/$split.$side" ] || die "$corpus/$split.$side is missing or empty"
+        done
+        lines="$(wc -l <"$corpus/train.$side")"
+        [ "$lines" -ge "$pairs" ] || die "--train-pairs $pairs is more than the $lines lines of" \
+            "$corpus/train.$side; give fewer, or leave it out"
+        head -n "$pairs" "$corpus/train.$side" >"$out/corpus/train.$side"
+        cp "$corpus/valid.$side" "$corpus/test.$side" "$out/corpus/"
+    done
+}
+
+one_run() { # one_run NAME SEED, in a process of its own
+    local run="$out/runs/$1-seed$2" seed="$2" length="$updates" index every
+    local -a flags
+    read -ra flags <<<"${flags_of[$1]}"
+    flags=("${flags[@]//@spm@/"$out/spm.model"}")
+    for index in "${!flags[@]}"; do
+        [ "${flags[index]}" != --max-update ] || length="${flags[index + 1]:-}"
+    done
+    [[ "$length" =~ ^[1-9][0-9]*$ ]] || die "$1 has --max-update '$length', not a whole number"
+    every=$(((length + 9) / 10)) # ten validations, the last one at the end
+    mkdir -p "$run"
+    made_with "--max-update $updates --max-tokens $tokens ${flags_of[$1]}" \
+        "$run/settings" "$run/checkpoint_last.pt"
+    train_small "$bin" "$run" --seed "$seed" --max-update "$updates" --max-tokens "$tokens" \
+        --validate-interval-updates "$every" --save-interval-updates "$every" \
+        --keep-interval-updates 1 --log-interval "$every" "${flags[@]}"
+    generate_small "$bin" "$run/checkpoint_best.pt" "$run/test.gen"
+    printf '%s finished\n' "$(basename "$run")"
+}
+
+read_systems
+mkdir -p "$out"
+made_with "--corpus $corpus --vocab $vocab --train-pairs ${train_pairs:-all}" \
+    "$out/settings" "$bin/done"
+text="$corpus"
+if [ -n "$train_pairs" ]; then
+    text="$out/corpus"
+    [ -e "$bin/done" ] || shorten "$train_pairs"
+fi
+prepare "$text" "$out" "$vocab"
+failed=0
+for seed in $seeds; do
+    for name in "${names[@]}"; do
+        while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n || failed=1; done
+        one_run "$name" "$seed" &
+    done
+done
+while [ -n "$(jobs -rp)" ]; do wait -n || failed=1; done
+[ "$failed" = 0 ] || die "a run failed; see above"
+"$BAS_PYTHON" "$BAS_ROOT/scripts/bench/noise_grid_table.py" --runs "$out/runs" \
+    --ref "$corpus/test.tgt" --systems "$systems" --seeds "$seeds"
