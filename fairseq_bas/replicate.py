@@ -79,8 +79,8 @@ def replicate(
 
     Returns:
         The mini-batch of B * R rows, with ``nsentences`` and ``ntokens`` multiplied by R, and
-        ``replicas`` as given, ``replica`` (B * R,) int64, the replica number of each row, ``row`` (B * R,) int64, the
-        number of each row, ``rows_per_sentence``, R, and ``num_replicas``, M.
+        ``replicas`` as given, ``replica`` (B * R,) int64, the replica number of each row, ``row``
+        (B * R,) int64, the number of each row, ``rows_per_sentence``, R, and ``num_replicas``, M.
 
     >>> sample = {"id": torch.tensor([7, 3]), "nsentences": 2, "ntokens": 5, "net_input": {},
     ...           "target": torch.tensor([[4, 2], [9, 2]])}

@@ -1,15 +1,15 @@
 """Run the lower part of a model once for all copies of a sentence.
 
-Copies that split after the encoder, or before the output layer, cost a fraction of whole copies. The
-rows of the target are copied already; the model's input is not, and the copies are made where they
-split. Multi-sample dropout (Inoue 2019) is the split before the output layer.
+Copies that split after the encoder, or before the output layer, cost a fraction of whole copies.
+The rows of the target are copied already; the model's input is not, and the copies are made where
+they split. Multi-sample dropout (Inoue 2019) is the split before the output layer.
 
 Shapes: B sentences, R copies of each in the pass, T target length, H hidden.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from typing import Any, ContextManager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,7 @@ def shared_inputs(split: str, net_input: Mapping[str, Any]) -> tuple[str, ...]:
 
 def copies_split_at(
     split: str, model: nn.Module, rows_per_sentence: int, dropout: float | None
-) -> ContextManager[None]:
+) -> AbstractContextManager[None]:
     """Return a context in which the model makes ``rows_per_sentence`` copies of what it computes.
 
     Args:
@@ -54,7 +54,7 @@ def copies_split_at(
 
 def decoder_dropout(decoder: nn.Module) -> float:
     """Return the dropout rate of a Transformer or LSTM decoder's outputs."""
-    module = getattr(decoder, "dropout_out_module", None) or getattr(decoder, "dropout_module")
+    module = getattr(decoder, "dropout_out_module", None) or decoder.dropout_module
     return module.p
 
 

@@ -13,16 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .wide_product import add_product_, wide_product, wide_type
-
-CHUNK_BYTES = {"cpu": 2**25}
-"""Bytes of float32 logits in an automatic chunk, by device type. On a CPU larger chunks are no
-faster, and below a quarter of it the weight gradient, read and written once a chunk, shows."""
-CHUNK_BYTES_ELSEWHERE = 2**28
-MIN_CHUNK_TOKENS = 128
-HALF_SCALE = 2.0**15
-"""Factor on d loss / d logits (at most about 1) before a cast to half precision, where otherwise
-what is below 6e-8 vanishes; taken back in float32. A power of two, so it rounds nothing."""
+from .chunk_gradients import Gradients, as_under_autocast, automatic_chunk_tokens, logits_of
+from .wide_product import wide_type
 
 
 def chunked_smoothed_loss(
@@ -73,7 +65,7 @@ def chunked_smoothed_loss(
         features, target = features.index_select(0, kept), target.index_select(0, kept)
     device = features.device.type
     chunk = chunk_tokens or automatic_chunk_tokens(weight.size(0), device)
-    features, weight, bias = _as_under_autocast(features, weight, bias)
+    features, weight, bias = as_under_autocast(features, weight, bias)
     with torch.autocast(device, enabled=False):
         loss, nll = _ChunkedSmoothedLoss.apply(
             features, weight, bias, target, epsilon, chunk, torch.is_grad_enabled()
@@ -81,20 +73,6 @@ def chunked_smoothed_loss(
     if kept is not None:
         nll = nll.new_zeros(num_tokens).index_copy_(0, kept, nll)
     return loss, nll
-
-
-def automatic_chunk_tokens(vocabulary: int, device_type: str = "cpu") -> int:
-    """Return the tokens whose float32 logits fill the chunk budget of a device, at least 128.
-
-    Args:
-        vocabulary: V, >= 1.
-        device_type: ``torch.device.type``.
-
-    >>> automatic_chunk_tokens(10_000), automatic_chunk_tokens(32_768)
-    (838, 256)
-    """
-    budget = CHUNK_BYTES.get(device_type, CHUNK_BYTES_ELSEWHERE)
-    return max(MIN_CHUNK_TOKENS, budget // (4 * vocabulary))
 
 
 def _check(
@@ -122,20 +100,6 @@ def _check(
         raise ValueError(f"a chunk of {chunk_tokens} tokens holds none; give 1 or more")
 
 
-def _as_under_autocast(
-    features: Tensor, weight: Tensor, bias: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Cast to the autocast dtype where autocast is on, and require one dtype where it is off."""
-    device = features.device.type
-    if torch.is_autocast_enabled(device) and features.dtype != torch.float64:
-        dtype = torch.get_autocast_dtype(device)
-        return features.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-    dtypes = [x.dtype for x in (features, weight, bias) if x is not None]
-    if len(set(dtypes)) > 1:
-        raise ValueError(f"features, weight and bias have dtypes {dtypes}; cast them to one")
-    return features, weight, bias
-
-
 class _ChunkedSmoothedLoss(torch.autograd.Function):
     """The loss with its gradients formed in the forward pass and kept for the backward pass."""
 
@@ -152,7 +116,7 @@ class _ChunkedSmoothedLoss(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         # Inside forward() gradients are always off and needs_input_grad ignores no_grad().
         needed = [grad_enabled and need for need in ctx.needs_input_grad[:3]]
-        gradients = _Gradients(features, weight, bias, needed) if any(needed) else None
+        gradients = Gradients(features, weight, bias, needed) if any(needed) else None
         num_tokens, vocabulary = features.size(0), weight.size(0)
         wide = wide_type(features.dtype)
         off_target = epsilon / (vocabulary - 1)
@@ -163,7 +127,7 @@ class _ChunkedSmoothedLoss(torch.autograd.Function):
         for start in range(0, num_tokens, chunk):
             rows = slice(start, min(start + chunk, num_tokens))
             gold = target[rows, None]
-            logits = _logits(features[rows], weight, bias, buffer)
+            logits = logits_of(features[rows], weight, bias, buffer)
             nll[rows], smooth[rows], normaliser = _exponentiate(logits, gold)
             if gradients is not None:
                 delta = logits.div_(normaliser).sub_(off_target)
@@ -183,54 +147,6 @@ class _ChunkedSmoothedLoss(torch.autograd.Function):
             None if grad is None else (grad * grad_loss).to(ctx.dtype) for grad in ctx.saved_tensors
         ]
         return (*gradients, None, None, None, None)
-
-
-class _Gradients:
-    """Sums of the gradients of the loss, in at least float32.
-
-    ``needed`` says which of the gradients of features (N, H), weight (V, H), bias (V,) are wanted.
-    """
-
-    def __init__(
-        self, features: Tensor, weight: Tensor, bias: Tensor | None, needed: list[bool]
-    ) -> None:
-        self._features, self._weight = features, weight
-        self._is_half = features.dtype != wide_type(features.dtype)
-        self._sums = [
-            torch.zeros_like(x, dtype=wide_type(x.dtype)) if need and x is not None else None
-            for x, need in zip((features, weight, bias), needed, strict=True)
-        ]
-
-    def add(self, rows: slice, delta: Tensor) -> None:
-        """Add the share of the tokens ``rows``; ``delta``, d loss / d logits (C, V), is lost."""
-        of_features, of_weight, of_bias = self._sums
-        if self._is_half:
-            delta.mul_(HALF_SCALE)
-        if of_bias is not None:
-            of_bias.add_(delta.sum(dim=0))
-        delta = delta.to(self._weight.dtype)
-        if of_features is not None:
-            add_product_(of_features[rows], delta, self._weight)
-        if of_weight is not None:
-            add_product_(of_weight, delta.t(), self._features[rows])
-
-    def finish(self) -> list[Tensor | None]:
-        """Return the gradients of features, weight and bias, None where not needed."""
-        if self._is_half:
-            for total in self._sums:
-                if total is not None:
-                    total.div_(HALF_SCALE)
-        return self._sums
-
-
-def _logits(features: Tensor, weight: Tensor, bias: Tensor | None, buffer: Tensor) -> Tensor:
-    """Write the logits (C, V) of a chunk over the first C rows of ``buffer``."""
-    out = buffer[: features.size(0)]
-    if features.dtype == out.dtype:
-        torch.mm(features, weight.t(), out=out)
-    else:
-        out.copy_(wide_product(features, weight.t()))
-    return out if bias is None else out.add_(bias)
 
 
 def _exponentiate(logits: Tensor, gold: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,2 +1,189 @@
-def consistent_smoothed_loss(*args, **kwargs):
-    raise NotImplementedError
+"""Cross entropy of the copies of a sentence plus a term that compares them, in chunks of tokens.
+
+Logits, loss and gradients are formed a chunk at a time in the forward pass, as in
+``chunked_loss``: three matrix products in all, and memory for a few chunks of logits.
+
+Shapes: N tokens, M copies of each, A active copies, H hidden, V vocabulary, C tokens of a chunk.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .chunk_gradients import Gradients, as_under_autocast, automatic_chunk_tokens, logits_of
+from .divergence import DIVERGENCES, Predictions
+from .wide_product import wide_type
+
+LARGEST_LOG_RATIO = 32.0
+"""Bound on the difference of two copies' log-probabilities, for the range of half precision."""
+
+
+def consistent_smoothed_loss(
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    target: Tensor,
+    epsilon: float,
+    divergence: str,
+    coefficient: float,
+    padding_idx: int | None = None,
+    active: range | None = None,
+    chunk_tokens: int | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the label-smoothed cross entropy of copies, and how far apart they are.
+
+    A token has the loss sum over active copies of CE_m + A c D, with CE as in
+    ``chunked_smoothed_loss``, D the divergence of all M copies and c the coefficient. With all
+    copies active, a division by M leaves mean CE + c D. Where an update holds the copies in several
+    passes, each pass has its own copies active: values and gradients then add up to those of all.
+
+    Args:
+        features: (N, M, H) floating point; those of inactive copies get no gradient.
+        weight: (V, H), dtype of ``features``.
+        bias: (V,) or None.
+        target: (N,) int64 in [0, V), or ``padding_idx``; all copies share it.
+        epsilon: label smoothing in [0, 1).
+        divergence: a key of ``divergence.DIVERGENCES``.
+        coefficient: c >= 0.
+        padding_idx: tokens with this target are left out; None for none.
+        active: the copies, of range(M), whose loss this is; None for all.
+        chunk_tokens: rows of logits held at a time (C times M); None chooses by V and device.
+
+    Returns:
+        The loss summed over tokens, 0-dim, differentiable once; -log p_y (N, M), without gradient,
+        0 for padding; and D summed over tokens, 0-dim, without gradient. All at least float32.
+
+    Raises:
+        ValueError: if shapes do not fit or the divergence is unknown.
+
+    >>> features, weight = torch.zeros(1, 2, 2), torch.eye(2)
+    >>> target = torch.tensor([1])
+    >>> loss, nll, apart = consistent_smoothed_loss(features, weight, None, target, 0.0, "jsd", 1.0)
+    >>> round(loss.item(), 4), apart.item()
+    (1.3863, 0.0)
+    """
+    _check(features, weight, target, divergence)
+    num_tokens, copies = features.shape[:2]
+    active = range(copies) if active is None else active
+    kept = None
+    if padding_idx is not None:
+        kept = target.ne(padding_idx).nonzero().squeeze(1)
+        features, target = features.index_select(0, kept), target.index_select(0, kept)
+    device = features.device.type
+    rows = chunk_tokens or automatic_chunk_tokens(weight.size(0), device)
+    features, weight, bias = as_under_autocast(features, weight, bias)
+    settings = (epsilon, divergence, coefficient, active, max(1, rows // copies))
+    with torch.autocast(device, enabled=False):
+        loss, nll, apart = _ConsistentLoss.apply(
+            features, weight, bias, target, settings, torch.is_grad_enabled()
+        )
+    if kept is not None:
+        nll = nll.new_zeros(num_tokens, copies).index_copy_(0, kept, nll)
+    return loss, nll, apart
+
+
+def _check(features: Tensor, weight: Tensor, target: Tensor, divergence: str) -> None:
+    if features.dim() != 3 or weight.dim() != 2 or features.size(2) != weight.size(1):
+        shapes = tuple(features.shape), tuple(weight.shape)
+        raise ValueError(f"features and weight are {shapes}; give (N, M, H) and (V, H)")
+    if target.shape != features.shape[:1] or target.dtype != torch.int64:
+        raise ValueError(
+            f"target is {target.dtype} {tuple(target.shape)} for {features.size(0)} tokens; give "
+            "int64 (N,)"
+        )
+    if divergence not in DIVERGENCES:
+        raise ValueError(f"no divergence {divergence!r}; use one of {', '.join(DIVERGENCES)}")
+
+
+class _ConsistentLoss(torch.autograd.Function):
+    """The loss with its gradients formed in the forward pass and kept for the backward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        target: Tensor,
+        settings: tuple,
+        grad_enabled: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        epsilon, divergence, coefficient, active, chunk = settings
+        num_tokens, copies, hidden = features.shape
+        own = slice(active.start, active.stop)
+        # Inside forward() gradients are always off and needs_input_grad ignores no_grad().
+        needed = [grad_enabled and need for need in ctx.needs_input_grad[:3]]
+        bound = 1 + copies * coefficient * LARGEST_LOG_RATIO
+        flat = features[:, own].reshape(-1, hidden)
+        gradients = Gradients(flat, weight, bias, needed, bound) if any(needed) else None
+        wide = wide_type(features.dtype)
+        buffer = features.new_empty(min(chunk, num_tokens) * copies, weight.size(0), dtype=wide)
+        nll = features.new_empty(num_tokens, copies, dtype=wide)
+        loss, apart = nll.new_zeros(()), nll.new_zeros(())
+        for start in range(0, num_tokens, chunk):
+            rows = slice(start, min(start + chunk, num_tokens))
+            logits = logits_of(features[rows].reshape(-1, hidden), weight, bias, buffer)
+            predicted = _predictions(logits.view(-1, copies, weight.size(0)), target[rows])
+            value, delta = DIVERGENCES[divergence](predicted)
+            entropy = _cross_entropy(predicted, epsilon, own)
+            nll[rows] = entropy.nll
+            apart += value.sum()
+            loss += entropy.loss + len(active) * coefficient * value.sum()
+            if gradients is not None:
+                delta = delta[:, own].mul_(copies * coefficient).add_(entropy.delta)
+                done = slice(rows.start * len(active), rows.stop * len(active))
+                gradients.add(done, delta.flatten(0, 1))
+        if gradients is not None:
+            ctx.save_for_backward(*gradients.finish())
+        ctx.dtype, ctx.shape, ctx.own = features.dtype, features.shape, own
+        ctx.mark_non_differentiable(nll, apart)
+        return loss, nll, apart
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_loss: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        of_features, *others = (
+            None if grad is None else (grad * grad_loss).to(ctx.dtype) for grad in ctx.saved_tensors
+        )
+        if of_features is not None and of_features.size(0) < ctx.shape[0] * ctx.shape[1]:
+            whole = of_features.new_zeros(ctx.shape)
+            whole[:, ctx.own] = of_features.view(ctx.shape[0], -1, ctx.shape[2])
+            of_features = whole
+        elif of_features is not None:
+            of_features = of_features.view(ctx.shape)
+        return (of_features, *others, None, None, None)
+
+
+class _CrossEntropy(NamedTuple):
+    """Hold the smoothed cross entropy of a chunk.
+
+    Args:
+        nll: (C, M), -log p_y.
+        loss: 0-dim, summed over tokens and active copies.
+        delta: (C, A, V), d loss / d logits of the active copies.
+    """
+
+    nll: Tensor
+    loss: Tensor
+    delta: Tensor
+
+
+def _predictions(logits: Tensor, target: Tensor) -> Predictions:
+    log_probs = logits.log_softmax(dim=2)
+    return Predictions(logits, log_probs, log_probs.exp(), target)
+
+
+def _cross_entropy(predicted: Predictions, epsilon: float, own: slice) -> _CrossEntropy:
+    """Sum over copies on_target * -log p_y + off_target * sum_v -log p_v, and differentiate it."""
+    _, log_probs, probs, target = predicted
+    off_target = epsilon / (probs.size(2) - 1)
+    on_target = 1.0 - epsilon - off_target
+    gold = target[:, None, None].expand(-1, probs.size(1), 1)
+    nll = -log_probs.gather(2, gold).squeeze(2)
+    smooth = -log_probs[:, own].sum()
+    delta = probs[:, own] - off_target
+    gold = gold[:, own]
+    delta.scatter_(2, gold, delta.gather(2, gold) - on_target)
+    return _CrossEntropy(nll, on_target * nll[:, own].sum() + off_target * smooth, delta)

@@ -3,7 +3,6 @@
 Shapes: N tokens, H hidden, V vocabulary.
 """
 
-import torch
 from torch import Tensor
 
 from .wide_product import wide_type

@@ -1,1 +1,1 @@
-"""Ways for the copies of a sentence to differ: tensor functions of tokens or embeddings and keys."""
+"""Ways for the copies of a sentence to differ: functions of tokens or embeddings and keys."""

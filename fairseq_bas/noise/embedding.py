@@ -9,8 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from .keyed import bits, mix, uniform
-from .keyed import GOLDEN_GAMMA
+from .keyed import GOLDEN_GAMMA, bits, mix, uniform
 
 TABLE_SIZE = 4096
 """Points at which the distribution of mixing weights is tabulated."""
@@ -108,7 +107,7 @@ def mix_weight(keys: Tensor, alpha: float) -> Tensor:
 
 @cache
 def _beta_quantiles(alpha: float) -> Tensor:
-    """Return the quantiles 1/2 .. 1 of Beta(alpha, alpha), whose upper half folds onto the lower."""
+    """Return the quantiles of Beta(alpha, alpha) from 1/2 on; the lower half mirrors them."""
     from scipy.stats import beta
 
     quantiles = beta.ppf(torch.linspace(0.5, 1.0, TABLE_SIZE, dtype=torch.float64), alpha, alpha)

@@ -43,7 +43,7 @@ class NoisePipeline:
     Args:
         policy: the noises.
         vocabulary: of that side, on the CPU; it follows the tokens to their device.
-        variation: how the noise varies over copies.
+        variation: how the noise varies over copies; None for not at all.
         bigrams: statistics of the training text, for ``bigram`` and ``bigram-labels``.
     """
 
@@ -51,11 +51,11 @@ class NoisePipeline:
         self,
         policy: NoisePolicy,
         vocabulary: Vocabulary,
-        variation: Variation = Variation(),
+        variation: Variation | None = None,
         bigrams: BigramStatistics | None = None,
     ):
         self.policy = policy
-        self.variation = variation
+        self.variation = variation or Variation()
         self._vocabulary = vocabulary
         self._frequency = cumulative_of(vocabulary.frequency)
         self._bigrams = bigrams

@@ -65,7 +65,9 @@ def vocabulary_of(
     ([False, False, True, False], [True, True, False, False], 1)
     """
     size = len(symbols)
-    protected = torch.tensor([i < num_special or bool(TAG.fullmatch(s)) for i, s in enumerate(symbols)])
+    protected = torch.tensor(
+        [i < num_special or bool(TAG.fullmatch(s)) for i, s in enumerate(symbols)]
+    )
     regular = symbols[num_special:]
     begins, goes_on = torch.ones(size, dtype=torch.bool), torch.zeros(size, dtype=torch.bool)
     if any(s.startswith(SENTENCEPIECE_MARK) for s in regular):

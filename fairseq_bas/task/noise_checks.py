@@ -27,9 +27,7 @@ def check_model(plan: NoisePlan, model: nn.Module, arch: str) -> None:
                 f"{FLAG[side]} {policy} changes embeddings, and the {part} of --arch {arch} has "
                 f"none that can be reached (embed_tokens); leave out {', '.join(EMBEDDING_NOISES)}"
             )
-    if plan.split == "output" and not hasattr(
-        getattr(model, "decoder", None), "extract_features"
-    ):
+    if plan.split == "output" and not hasattr(getattr(model, "decoder", None), "extract_features"):
         raise ValueError(
             f"--bas-share output needs a decoder with extract_features, which --arch {arch} has "
             "not; use --bas-share encoder or input"

@@ -2,8 +2,8 @@
 
 For each micro-batch, each worker runs its passes; a pass copies the sentences, gives every copy its
 noise, seeds the model's own noise with the key of its replicas, and runs forward and backward on
-the loss divided by M. A loss that compares copies which are not in one pass gets the features of all
-of them from a first round of passes without gradient.
+the loss divided by M. A loss that compares copies which are not in one pass gets the features of
+all of them from a first round of passes without gradient.
 Gradients add up over passes, micro-batches and workers; the trainer divides by the number of
 distinct target tokens (or sentences). So the gradient is the mean over replicas of the plain one.
 """
@@ -34,8 +34,8 @@ class ReplicatedUpdate:
     """Make any fairseq task train on M noised copies of every sentence.
 
     Put it before a ``FairseqTask`` in the bases of a task whose config includes ``ReplicaConfig``,
-    ``NoiseConfig`` and ``RecipeConfig``. Where there is noise of ours, the task gives
-    ``copy_noise`` its pipelines when it loads the training set. Validation and generation are the task's own.
+    ``NoiseConfig`` and ``RecipeConfig``. Where there is noise of ours, the task sets
+    ``copy_noise`` when it loads the training set. Validation and generation are the task's own.
     """
 
     def __init__(self, cfg, *args, **kwargs):

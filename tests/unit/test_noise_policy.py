@@ -1,5 +1,7 @@
 """Noise policies: what is parsed, what is refused, and how noise varies over copies."""
 
+import itertools
+
 import pytest
 
 from fairseq_bas.noise.policy import NOISES, NoisePolicy, Variation, parse_noise
@@ -58,7 +60,7 @@ def test_graded_strengths_rise_evenly_and_have_mean_one(num_replicas, clean):
     noisy = strengths[clean:]
     assert len(strengths) == num_replicas and strengths[:clean] == [0.0] * clean
     assert sum(noisy) / len(noisy) == pytest.approx(1)
-    steps = [b - a for a, b in zip(strengths, strengths[1:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(strengths)]
     assert all(step == pytest.approx(2 / (len(noisy) + 1)) for step in steps)
 
 

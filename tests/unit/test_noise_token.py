@@ -155,7 +155,7 @@ def test_rates_are_those_asked_for():
 
 def test_replacements_follow_the_unigram_frequency():
     policy = parse_noise("replace=0.9", "f", "source")
-    rows, padded, ids, replicas = batch(800, 4, False)
+    _, padded, ids, replicas = batch(800, 4, False)
     keys = row_keys(3, "source_noise", 2, ids, replicas)
     noisy = NoisePipeline(policy, VOCABULARY).tokens(padded, keys, 4, False).tokens
     changed = noisy[(noisy != padded)]
