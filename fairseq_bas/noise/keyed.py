@@ -68,10 +68,12 @@ def mix(counter: Tensor) -> Tensor:
     >>> mix(torch.tensor([0x9E3779B97F4A7C15 - 2**64])).item() % 2**64 == 0xE220A8397B1DCDAF
     True
     """
-    x = counter
-    for shift, multiplier in zip((30, 27), MULTIPLIERS, strict=True):
-        x = (x ^ _shift_right(x, shift)) * multiplier
-    return x ^ _shift_right(x, 31)
+    x = counter ^ _shift_right(counter, 30)
+    x *= MULTIPLIERS[0]
+    x ^= _shift_right(x, 27)
+    x *= MULTIPLIERS[1]
+    x ^= _shift_right(x, 31)
+    return x
 
 
 def bits(keys: Tensor, draw: str, count: int) -> Tensor:
@@ -86,7 +88,7 @@ def bits(keys: Tensor, draw: str, count: int) -> Tensor:
         (R, N) int64, uniform over all its values.
     """
     index = torch.arange(1, count + 1, device=keys.device)
-    return mix(mix(keys ^ _salt(draw))[:, None] + index * GOLDEN_GAMMA)
+    return mix(mix(keys ^ _salt(draw))[:, None] + index.mul_(GOLDEN_GAMMA))
 
 
 def uniform(keys: Tensor, draw: str, count: int) -> Tensor:
@@ -104,12 +106,12 @@ def uniform(keys: Tensor, draw: str, count: int) -> Tensor:
     >>> tuple(u.shape), bool((u >= 0).all() and (u < 1).all()), round(u.mean().item(), 1)
     ((4, 1000), True, 0.5)
     """
-    return _shift_right(bits(keys, draw, count), 11).double() * 2.0**-53
+    return _shift_right(bits(keys, draw, count), 11).double().mul_(2.0**-53)
 
 
 def _shift_right(x: Tensor, places: int) -> Tensor:
     """Shift in zeros; torch shifts in copies of the sign."""
-    return (x >> places) & (2 ** (64 - places) - 1)
+    return (x >> places).bitwise_and_(2 ** (64 - places) - 1)
 
 
 @cache

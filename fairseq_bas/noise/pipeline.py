@@ -1,8 +1,8 @@
 """All noises of one side, in their order, for the rows of a pass.
 
 What happens to a word (dropped, masked, replaced, cut off or nothing) is decided for the sentence
-as it was given. Then come SwitchOut and bigram noise, then dropped words go, and what is left is
-shuffled. Embeddings get cutoff, jitter and mixing when the model looks them up.
+as it was given, and so is its new place. Then come SwitchOut and bigram noise, and last the words
+that are left are put in their places. Embeddings get cutoff, jitter and mixing when the model looks them up.
 
 Shapes: R rows, T tokens, H hidden, V vocabulary.
 """
@@ -18,9 +18,16 @@ from .keyed import RowKeys
 from .policy import NoisePolicy, Variation
 from .replacement import cumulative_of
 from .switchout import switchout
-from .token import hiding_draws, kept_after_drop, replace_tokens, shuffle_order, within
+from .token import (
+    hiding_draws,
+    kept_after_drop,
+    rearrange,
+    replace_tokens,
+    shuffled_places,
+    within,
+)
 from .vocabulary import Vocabulary
-from .words import positions, repack, words_of
+from .words import Words, positions, words_of
 
 
 @dataclass(frozen=True)
@@ -78,19 +85,7 @@ class NoisePipeline:
         words = words_of(tokens, vocabulary)
         keep, cut = ~words.padding, None
         if policy.hidden:
-            draws = hiding_draws(words, keys, self._offset(keys, num_replicas))
-            drop, mask, replace, cutoff = (
-                policy[name] * strength for name in ("drop", "mask", "replace", "cutoff")
-            )
-            masked = within(draws, drop, mask) & words.editable
-            replaced = within(draws, drop + mask, replace) & words.editable
-            tokens = tokens.masked_fill(masked, vocabulary.mask)
-            if policy["replace"]:
-                tokens = replace_tokens(tokens, replaced, words.position, keys, self._frequency)
-            if policy["cutoff"]:
-                cut = within(draws, drop + mask + replace, cutoff) & words.editable
-            if policy["drop"]:
-                keep = kept_after_drop(draws, words, drop)
+            tokens, keep, cut = self._hide(tokens, words, keys, strength, num_replicas)
         if policy["switchout"]:
             temperature = policy["switchout"] * strength
             tokens = switchout(tokens, words.editable, keys.copy, temperature, vocabulary)
@@ -105,17 +100,40 @@ class NoisePipeline:
                 self._bigrams_there(),
                 vocabulary.padding,
             )
-        if policy["drop"]:
-            tokens = repack(tokens, keep, vocabulary.padding, left_pad)
-            cut = None if cut is None else repack(cut.long(), keep, 0, left_pad).bool()
+        places = words.position.double()
         if policy["shuffle"]:
-            distance = (policy["shuffle"] * strength).floor()
-            order = shuffle_order(tokens, vocabulary, keys, distance)
-            tokens = tokens.gather(1, order)
-            cut = None if cut is None else cut.gather(1, order)
-        if cut is not None and left_pad:
-            cut = repack(cut.long(), tokens.ne(vocabulary.padding), 0, left_pad=False).bool()
+            places = shuffled_places(words, keys, policy["shuffle"] * strength)
+        if policy.any_of("drop", "shuffle"):
+            tokens = rearrange(tokens, places, keep, vocabulary.padding, left_pad)
+        if cut is not None:
+            cut = rearrange(cut.long(), places, keep, 0, left_pad=False).bool()
         return NoisyTokens(tokens, cut)
+
+    def _hide(
+        self, tokens: Tensor, words: Words, keys: RowKeys, strength: Tensor, num_replicas: int
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Decide for each word between drop, mask, replace, cutoff and nothing.
+
+        Returns:
+            The tokens after mask and replace, which of them are kept, and which are cut off.
+        """
+        policy, vocabulary = self.policy, self._on(tokens.device)
+        draws = hiding_draws(words, keys, self._offset(keys, num_replicas))
+        drop, mask, replace, cutoff = (
+            policy[name] * strength for name in ("drop", "mask", "replace", "cutoff")
+        )
+        keep, cut = ~words.padding, None
+        if policy["drop"]:
+            keep = kept_after_drop(draws, words, drop)
+        if policy["mask"]:
+            masked = within(draws, drop, mask) & words.editable
+            tokens = tokens.masked_fill(masked, vocabulary.mask)
+        if policy["replace"]:
+            replaced = within(draws, drop + mask, replace) & words.editable
+            tokens = replace_tokens(tokens, replaced, words.position, keys, self._frequency)
+        if policy["cutoff"]:
+            cut = within(draws, drop + mask + replace, cutoff) & words.editable
+        return tokens, keep, cut
 
     def labels(
         self, labels: Tensor, decoder_input: Tensor, keys: RowKeys, num_replicas: int
@@ -188,7 +206,7 @@ class NoisePipeline:
         return _by_replica(self.variation.offsets(self.policy.hidden, num_replicas), keys)
 
     def _on(self, device: torch.device) -> Vocabulary:
-        if self._vocabulary.protected.device != device:
+        if self._vocabulary.kind.device != device:
             self._vocabulary = self._vocabulary.to(device)
             self._frequency = self._frequency.to(device)
             if self._bigrams is not None:

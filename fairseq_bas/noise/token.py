@@ -8,8 +8,7 @@ from torch import Tensor
 
 from .keyed import RowKeys, uniform
 from .replacement import draw_symbols
-from .vocabulary import Vocabulary
-from .words import Words, words_of
+from .words import Words
 
 
 def hiding_draws(words: Words, keys: RowKeys, offset: Tensor | None) -> Tensor:
@@ -73,33 +72,48 @@ def replace_tokens(
     return torch.where(chosen, draw_symbols(draws, cumulative), tokens)
 
 
-def shuffle_order(
-    tokens: Tensor, vocabulary: Vocabulary, keys: RowKeys, distance: Tensor
-) -> Tensor:
-    """Order tokens so that no word moves by more than ``distance`` places (Lample et al. 2018).
+def shuffled_places(words: Words, keys: RowKeys, distance: Tensor) -> Tensor:
+    """Give tokens places so that no word moves by more than ``distance`` (Lample et al. 2018).
 
-    Word i gets the score i + U(0, distance + 1), and words are sorted by score. Protected tokens
-    stay where they are and no word passes them.
+    Word i gets the place i + U(0, distance + 1), and words are to be sorted by place. Protected
+    tokens stay where they are and no word passes them.
 
     Args:
-        tokens: (R, T) int64, padded left or right.
-        vocabulary: on the device of ``tokens``.
+        words: the words of the rows.
         keys: the rows' keys.
         distance: (R,) float64, k >= 0; 0 changes nothing.
 
     Returns:
-        (R, T) int64, for ``gather``: the column that each column takes its token from.
+        (R, T) float64, equal for the tokens of a word.
     """
-    words = words_of(tokens, vocabulary)
-    count = tokens.size(1)
+    count = words.index.size(1)
     moves = uniform(keys.copy, "shuffle", count) * (distance.floor() + 1)[:, None]
-    number = torch.arange(count, device=tokens.device)
-    score = words.spread(moves + number)
+    moves = words.spread(moves).masked_fill(~words.editable, 0.0)
+    # A protected token begins a stretch that lies beyond all places of the one before it.
     protected = ~(words.editable | words.padding)
-    score = torch.where(protected, words.index.double(), score)
-    # A protected token begins a stretch that lies beyond all scores of the one before it.
-    score = score + protected.cumsum(1) * (2 * count + distance.amax() + 1)
-    is_left = words.padding[:, :1]
-    score = score.masked_fill(words.padding & is_left, -1.0)
-    score = score.masked_fill(words.padding & ~is_left, torch.inf)
-    return score.argsort(dim=1, stable=True)
+    stretch = protected.cumsum(1) * (2 * count + distance.amax() + 1)
+    return moves + words.index + stretch
+
+
+def rearrange(tokens: Tensor, places: Tensor, keep: Tensor, padding: int, left_pad: bool) -> Tensor:
+    """Sort the tokens of each row by place, without those not kept.
+
+    Args:
+        tokens: (R, T) int64.
+        places: (R, T) float64 >= 0.
+        keep: (R, T) bool; at least one token in all is kept.
+        padding: id of the padding symbol, which fills the places of the others.
+        left_pad: True if padding goes to the left.
+
+    Returns:
+        (R, T') int64, T' the greatest number of tokens kept in a row.
+
+    >>> tokens, keep = torch.tensor([[5, 6, 7]]), torch.tensor([[True, False, True]])
+    >>> rearrange(tokens, torch.tensor([[2.0, 1.0, 0.0]]), keep, 0, left_pad=True).tolist()
+    [[7, 5]]
+    """
+    order = places.masked_fill(~keep, -1.0 if left_pad else torch.inf).argsort(dim=1, stable=True)
+    sorted_tokens = tokens.masked_fill(~keep, padding).gather(1, order)
+    longest = int(keep.sum(1).max())
+    first = tokens.size(1) - longest if left_pad else 0
+    return sorted_tokens[:, first : first + longest]

@@ -14,6 +14,7 @@ SENTENCEPIECE_MARK = "\u2581"
 SUBWORD_NMT_MARK = "@@"
 TAG = re.compile(r"<.+>|__\w+__|\[[a-z]+_[A-Za-z]+\]|madeupword\d{4}")
 """Symbols that stand for no text: <mask>, __en__, [en_XX] and fairseq's padding of dictionaries."""
+PROTECTED, BEGINS, GOES_ON = 1, 2, 4
 
 
 @dataclass(frozen=True)
@@ -23,23 +24,25 @@ class Vocabulary:
     Args:
         padding: id of the padding symbol.
         mask: id that stands for a hidden word.
-        protected: (V,) bool, symbols that noise never changes, moves or inserts.
-        begins: (V,) bool, symbols that begin a word.
-        goes_on: (V,) bool, symbols that the next one belongs to.
+        kind: (V,) uint8, a sum of ``PROTECTED`` (noise never changes, moves or inserts the
+            symbol), ``BEGINS`` (it begins a word) and ``GOES_ON`` (the next one belongs to it).
         frequency: (V,) float64, counts in the training text, 0 for protected symbols.
     """
 
     padding: int
     mask: int
-    protected: Tensor
-    begins: Tensor
-    goes_on: Tensor
+    kind: Tensor
     frequency: Tensor
+
+    @property
+    def protected(self) -> Tensor:
+        """Return (V,) bool, the protected symbols."""
+        return self.kind.bitwise_and(PROTECTED).bool()
 
     def to(self, device: torch.device) -> "Vocabulary":
         """Return the vocabulary with its tensors on ``device``."""
-        tables = (self.protected, self.begins, self.goes_on, self.frequency)
-        return Vocabulary(self.padding, self.mask, *(table.to(device) for table in tables))
+        tables = (self.kind.to(device), self.frequency.to(device))
+        return Vocabulary(self.padding, self.mask, *tables)
 
 
 def vocabulary_of(
@@ -61,21 +64,23 @@ def vocabulary_of(
         The vocabulary, on the CPU.
 
     >>> v = vocabulary_of(["<pad>", "<unk>", "\u2581a", "b"], [1, 1, 6, 2], 2, 0, 1)
-    >>> v.begins.tolist(), v.protected.tolist(), v.mask
-    ([False, False, True, False], [True, True, False, False], 1)
+    >>> v.kind.tolist(), v.protected.tolist(), v.mask
+    ([1, 1, 2, 0], [True, True, False, False], 1)
     """
-    size = len(symbols)
-    protected = torch.tensor(
-        [i < num_special or bool(TAG.fullmatch(s)) for i, s in enumerate(symbols)]
-    )
     regular = symbols[num_special:]
-    begins, goes_on = torch.ones(size, dtype=torch.bool), torch.zeros(size, dtype=torch.bool)
-    if any(s.startswith(SENTENCEPIECE_MARK) for s in regular):
-        begins = torch.tensor([s.startswith(SENTENCEPIECE_MARK) for s in symbols])
-    elif any(s.endswith(SUBWORD_NMT_MARK) for s in regular):
-        goes_on = torch.tensor([s.endswith(SUBWORD_NMT_MARK) for s in symbols])
+    by_start = any(s.startswith(SENTENCEPIECE_MARK) for s in regular)
+    by_end = not by_start and any(s.endswith(SUBWORD_NMT_MARK) for s in regular)
+
+    def kind_of(number: int, symbol: str) -> int:
+        if number < num_special or TAG.fullmatch(symbol):
+            return PROTECTED
+        begins = not by_start or symbol.startswith(SENTENCEPIECE_MARK)
+        return BEGINS * begins + GOES_ON * (by_end and symbol.endswith(SUBWORD_NMT_MARK))
+
+    kind = torch.tensor([kind_of(i, s) for i, s in enumerate(symbols)], dtype=torch.uint8)
+    protected = kind.eq(PROTECTED)
     frequency = torch.tensor(counts, dtype=torch.float64).masked_fill(protected, 0.0)
     if not frequency.any():
         frequency = (~protected).double()
     mask = symbols.index("<mask>") if "<mask>" in symbols else unknown
-    return Vocabulary(padding, mask, protected, begins, goes_on, frequency)
+    return Vocabulary(padding, mask, kind, frequency)

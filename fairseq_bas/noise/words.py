@@ -1,4 +1,4 @@
-"""Words in a padded batch of subwords: which token belongs to which word, and repacking.
+"""Words in a padded batch of subwords: which token belongs to which word.
 
 Shapes: R rows, T tokens.
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .vocabulary import Vocabulary
+from .vocabulary import BEGINS, GOES_ON, PROTECTED, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,18 @@ def words_of(tokens: Tensor, vocabulary: Vocabulary) -> Words:
     >>> words_of(torch.tensor([[0, 2, 3, 2, 1]]), v).index.tolist()
     [[0, 0, 0, 1, 2]]
     """
-    padding, protected = tokens.eq(vocabulary.padding), vocabulary.protected[tokens]
-    # A token begins a word if it says so, or if the one before it neither is text nor goes on.
-    joins = vocabulary.goes_on[tokens][:, :-1]
-    after_barrier = (protected | padding)[:, :-1]
-    begins = vocabulary.begins[tokens] | protected
-    begins[:, 1:] = torch.where(after_barrier, True, begins[:, 1:] & ~joins)
+    padding, kind = tokens.eq(vocabulary.padding), vocabulary.kind[tokens]
+    protected = kind.bitwise_and(PROTECTED).bool()
+    # A token begins a word if it says so, or if what stands before it is no text, and then only if
+    # the one before does not go on. A protected token is a word of its own.
+    goes_on = kind.bitwise_and(GOES_ON | PROTECTED).eq(GOES_ON) & ~padding
+    begins = kind.bitwise_and(BEGINS | PROTECTED).bool()
+    barrier = protected | padding
+    begins[:, 1:] &= ~goes_on[:, :-1] | protected[:, 1:]
+    begins[:, 1:] |= barrier[:, :-1]
     begins[:, 0] = True
-    index = (begins & ~padding).cumsum(1) - 1
-    return Words(index.clamp(min=0), positions(padding), ~(padding | protected), padding)
+    index = ((begins & ~padding).cumsum(1) - 1).clamp_(min=0)
+    return Words(index, positions(padding), ~barrier, padding)
 
 
 def positions(padding: Tensor) -> Tensor:
@@ -69,24 +72,3 @@ def positions(padding: Tensor) -> Tensor:
     [[0, 0, 1]]
     """
     return ((~padding).cumsum(1) - 1).clamp(min=0)
-
-
-def repack(tokens: Tensor, keep: Tensor, padding: int, left_pad: bool) -> Tensor:
-    """Close the gaps that dropped tokens leave, and cut columns that hold only padding.
-
-    Args:
-        tokens: (R, T) int64.
-        keep: (R, T) bool; at least one token in all is kept.
-        padding: id of the padding symbol.
-        left_pad: True if padding is on the left.
-
-    Returns:
-        (R, T') int64, kept tokens in their order, T' the greatest number kept in a row.
-
-    >>> repack(torch.tensor([[5, 6, 7]]), torch.tensor([[True, False, True]]), 0, True).tolist()
-    [[5, 7]]
-    """
-    order = keep if left_pad else ~keep
-    packed = tokens.masked_fill(~keep, padding).gather(1, order.long().argsort(dim=1, stable=True))
-    longest = int(keep.sum(1).max())
-    return packed[:, tokens.size(1) - longest :] if left_pad else packed[:, :longest]

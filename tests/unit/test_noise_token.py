@@ -68,14 +68,10 @@ def plain_noise(sentence, policy, draws, offset=0.0):
             (n for n in range(len(spans)) if sentence[spans[n][0]] >= 4), key=lambda n: hide[n]
         )
         kept = sorted([(best, [sentence[p] for p in spans[best]]), *kept])
-    flat = [token for _, tokens in kept for token in tokens]
     if policy["shuffle"]:
-        # Words are found anew: masks and replacements are tokens like any other.
-        *text, eos = words(flat)
-        scores = [i + draws["shuffle"][i] * (policy["shuffle"] + 1) for i in range(len(text))]
-        order = sorted(range(len(text)), key=lambda i: scores[i])
-        flat = [flat[p] for i in order for p in text[i]] + [flat[p] for p in eos]
-    return flat
+        scores = [i + draws["shuffle"][i] * (policy["shuffle"] + 1) for i in range(len(spans) - 1)]
+        kept = sorted(kept[:-1], key=lambda word: scores[word[0]]) + kept[-1:]
+    return [token for _, tokens in kept for token in tokens]
 
 
 def unpadded(rows):
