@@ -76,6 +76,32 @@ def make_toy(folder: Path, sizes: dict[str, int] | None = None, only_source: boo
     return toy
 
 
+def make_pieces(folder: Path, model_type: str = "unigram") -> Toy:
+    """Write the toy corpus in subwords of a sentencepiece model, ``text/spm.model``, binarised.
+
+    Args:
+        folder: folder to create.
+        model_type: ``unigram`` or ``bpe``.
+
+    Returns:
+        The folders of the subwords (with ``spm.model`` and ``dict.txt``) and of the data.
+    """
+    raw, toy = folder / "raw", Toy(text=folder / "text", bin=folder / "bin")
+    raw.mkdir(parents=True)
+    write_toy_text(raw, {"train": 60, "valid": 12, "test": 12})
+    for path in list(raw.iterdir()):
+        path.rename(path.with_suffix(".src" if path.suffix == ".en" else ".tgt"))
+    run_cli("data.subword", "--corpus", raw, "--out", toy.text, "--vocab", 60, "--type", model_type)
+    splits = ("train", "valid", "test")
+    run_cli(
+        "fairseq_cli.preprocess",
+        *("-s", "src", "-t", "tgt", "--joined-dictionary", "--srcdict", toy.text / "dict.txt"),
+        *(f"--{split}pref={toy.text / split}" for split in splits),
+        *("--destdir", toy.bin, "--workers", 1),
+    )
+    return toy
+
+
 def _tiny(save_dir: Path) -> list[object]:
     """Flags common to all tiny training runs: CPU, small, a log line of JSON for every update."""
     return [

@@ -27,8 +27,8 @@ class SampledPairs(BaseWrapperDataset):
     differ as far as its segmentations go; to that end each copy is drawn after all copies with
     lower numbers, also where another worker makes those.
 
-    Lengths are charged with what sampling adds to them on average, up to the lengths that the
-    run allows; a sample that is longer gives way to the stored segmentation.
+    Lengths are charged with what sampling adds on average, up to what the run allows; a sample that
+    is longer than that gives way to the stored segmentation.
 
     Args:
         dataset: the pairs, segmented by the models of the samplers.
@@ -40,7 +40,7 @@ class SampledPairs(BaseWrapperDataset):
 
     Raises:
         ValueError: if the pairs have word alignments or length buckets, which know the stored
-            segmentation only, or if a sampler can sample none of them.
+            segmentation only.
     """
 
     def __init__(
@@ -71,10 +71,8 @@ class SampledPairs(BaseWrapperDataset):
         return getattr(self.dataset, name)
 
     def _require_plain_pairs(self) -> None:
-        for attribute, flag in (
-            ("align_dataset", "--load-alignments"),
-            ("buckets", "--num-batch-buckets"),
-        ):
+        flags = {"align_dataset": "--load-alignments", "buckets": "--num-batch-buckets"}
+        for attribute, flag in flags.items():
             if getattr(self.dataset, attribute) is not None:
                 given = [sampler.flag for sampler in self.samplers if sampler]
                 raise ValueError(
@@ -189,19 +187,16 @@ class SampledPairs(BaseWrapperDataset):
     def filter_indices_by_size(
         self, indices: np.ndarray, max_sizes: float | Sequence[float] | None
     ) -> tuple[np.ndarray, list[int]]:
-        """Drop pairs whose stored segmentation is too long, and hold samples to the same lengths.
-
-        Args:
-            indices: sentence ids.
-            max_sizes: greatest source and target length, one number for both, or None.
+        """Leave out pairs that are too long as they are stored; hold samples to the same lengths.
 
         Returns:
             The ids that are left, and those that are not.
         """
-        if max_sizes is not None:
-            both = isinstance(max_sizes, int | float)
-            self._allow(*((max_sizes, max_sizes) if both else max_sizes))
-        return self.dataset.filter_indices_by_size(indices, max_sizes)
+        if isinstance(max_sizes, int | float):
+            self._allow(max_sizes, max_sizes)
+        elif max_sizes is not None:
+            self._allow(*max_sizes)
+        return super().filter_indices_by_size(indices, max_sizes)
 
     def batch_by_size(
         self, indices: np.ndarray, max_tokens: int | None = None, *args: Any, **kwargs: Any
@@ -236,16 +231,17 @@ def select_replicas(batch: Batch, replicas: range, num_replicas: int) -> Batch:
     chosen = (batch["replica"] >= replicas.start) & (batch["replica"] < replicas.stop)
     count = len(chosen) // len(made) * len(replicas)
     copies = select_rows(batch, (~chosen).long().argsort(stable=True)[:count])
-    sources, targets, tokens = zip(*(batch["copy_sizes"][r] for r in replicas), strict=True)
-    cut = dict(zip(SIDES, zip((max(sources), max(targets)), batch["left_pad"], strict=True)))
-    for name, side in (("src_tokens", "source"), ("prev_output_tokens", "target")):
+    sources, targets, counts = zip(*(batch["copy_sizes"][r] for r in replicas), strict=True)
+    lengths, left_pad = (max(sources), max(targets)), batch["left_pad"]
+    for name, side in (("src_tokens", 0), ("prev_output_tokens", 1)):
         if name in copies["net_input"]:
-            copies["net_input"][name] = _cut(copies["net_input"][name], *cut[side])
+            tokens = copies["net_input"][name]
+            copies["net_input"][name] = _cut(tokens, lengths[side], left_pad[side])
     if copies["target"] is not None:
-        copies["target"] = _cut(copies["target"], *cut["target"])
+        copies["target"] = _cut(copies["target"], lengths[1], left_pad[1])
     sentence = copies["row"] // len(made)
     copies["row"] = sentence * len(replicas) + copies["replica"] - replicas.start
-    copies.update(nsentences=count, ntokens=sum(tokens), made_replicas=replicas)
+    copies.update(nsentences=count, ntokens=sum(counts), made_replicas=replicas)
     copies.update(replicas=replicas, rows_per_sentence=len(replicas), num_replicas=num_replicas)
     return copies
 

@@ -84,9 +84,12 @@ def jitter(embedding: Tensor, position: Tensor, keys: Tensor, scale: Tensor) -> 
     words = bits(token.flatten(), "jitter", count)
     # Four numbers of 16 bits from each hash, in [-1, 1] around 0.
     draws = words.view(torch.int16).view(*position.shape, 4 * count)[..., :hidden]
-    noise = (draws.to(embedding.dtype) + 0.5) * (math.sqrt(3.0) / 2**15)
-    size = embedding.detach().pow(2).mean(dim=2, keepdim=True).sqrt()
-    return embedding + noise * (size * scale.to(embedding.dtype)[:, None, None])
+    # Half precision holds neither the draws nor the squares of small embeddings.
+    wide = torch.promote_types(embedding.dtype, torch.float32)
+    noise = (draws.to(wide) + 0.5) * (math.sqrt(3.0) / 2**15)
+    norm = torch.linalg.vector_norm(embedding.detach(), dim=2, keepdim=True, dtype=wide)
+    noise *= norm * (scale.to(wide) / math.sqrt(hidden))[:, None, None]
+    return embedding + noise.to(embedding.dtype)
 
 
 def mix_weight(keys: Tensor, alpha: float) -> Tensor:
@@ -97,7 +100,8 @@ def mix_weight(keys: Tensor, alpha: float) -> Tensor:
         alpha: parameter of the distribution, > 0; smaller mixes less.
 
     Returns:
-        (R,) float64 in [1/2, 1].
+        (R,) float64 in [1/2, 1]; quantiles tabulated at 4096 points and linear in between, so that
+        no probability is off by more than 1 / 4095.
     """
     table = _beta_quantiles(alpha).to(keys.device)
     place = uniform(keys, "mix", 1)[:, 0] * (len(table) - 1)
@@ -117,7 +121,8 @@ def _beta_quantiles(alpha: float) -> Tensor:
 def mix_with_partner(embedding: Tensor, partner: Tensor, weight: Tensor, padding: Tensor) -> Tensor:
     """Interpolate each row with another one (Guo et al. 2020, SeqMix).
 
-    weight * e + (1 - weight) * e[partner]; where the partner has padding, the row's own embedding.
+    weight * e + (1 - weight) * e[partner], column by column, so sentences are aligned at their ends
+    where padding is on the left; where either has padding, the row's own embedding.
 
     Args:
         embedding: (R, T, H).

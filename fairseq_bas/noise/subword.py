@@ -1,37 +1,31 @@
 """Sample another subword segmentation of a sentence for each of its copies.
 
 Unigram models draw a segmentation in proportion to P^alpha (Kudo 2018, arXiv 1804.10959), BPE
-models leave out merges at random (Provilkov, Emelianenko and Voita 2020, arXiv 1910.13267). The
-sampler is sentencepiece's; every draw starts from a seed of its own.
+models leave out merges at random (Provilkov, Emelianenko and Voita 2020, arXiv 1910.13267). Every
+draw comes from a seed of its own, the same in any process.
 
 Shapes: T tokens of a sentence.
 """
 
-import logging
 import math
 import os
 import random
-import threading
-from collections.abc import Collection, Sequence
-from typing import Any, Protocol
+import re
+from collections.abc import Callable, Collection, Container, Sequence
+from itertools import groupby
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ..rng import derive_seed
-from .subword_model import load_model, model_type, sampling_alpha, text_pieces
+from .segmentation import BestSegmentations, MergeDropout, UnigramLattice
+from .subword_model import SubwordModel, read_model
 
-logger = logging.getLogger(__name__)
-
-ATTEMPTS = 8
+ATTEMPTS = 16
 """Draws for one copy before it may equal another: short sentences have few segmentations."""
 GROWTH_SAMPLE = 500
-
-# sentencepiece has one seed for all threads: none may seed between another's seeding and drawing.
-_seeding = threading.Lock()
-os.register_at_fork(
-    before=_seeding.acquire, after_in_parent=_seeding.release, after_in_child=_seeding.release
-)
+MAX_NBEST = 512
 
 
 class Sentences(Protocol):
@@ -50,12 +44,12 @@ class SubwordSampler:
         symbols: the fairseq dictionary's symbols by id.
         strength: unigram: alpha > 0, the inverse temperature of Kudo 2018, smaller is noisier;
             BPE: p in (0, 1), the drop probability of Provilkov et al. 2020.
-        nbest: unigram: draw from the whole lattice (-1) or from that many best (2 to 512).
+        nbest: unigram: draw from all segmentations (-1) or from that many best (2 to 512).
         flag: what the user calls this, for messages.
 
     Raises:
         ValueError: if the file is no unigram or BPE model, if the dictionary lacks some of its
-            pieces, if a number is out of range, or if the installed sentencepiece cannot be seeded.
+            pieces, or if a number is out of range.
     """
 
     def __init__(
@@ -66,50 +60,16 @@ class SubwordSampler:
         nbest: int = -1,
         flag: str = "subword sampling",
     ):
-        self.model_path, self.flag = os.fspath(model_path), flag
-        self.processor = load_model(self.model_path, flag)
-        self.model_type = model_type(self.processor, self.model_path, flag)
-        self.nbest = nbest
-        self.alpha = sampling_alpha(self.model_type, strength, nbest, flag)
+        self.flag = flag
         self.symbols = list(symbols)
-        self._index_pieces()
-        self._require_reseeding()
-
-    def _index_pieces(self) -> None:
-        """Map ids of the dictionary to ids of the model and back; -1 where there is none."""
+        self.model = model = read_model(os.fspath(model_path), flag)
         ids = {symbol: index for index, symbol in enumerate(self.symbols)}
-        pieces = text_pieces(self.processor)
-        required = [p for i, p in pieces.items() if not self.processor.is_byte(i)]
-        missing = [piece for piece in required if piece not in ids]
-        if missing:
-            raise ValueError(
-                f"{self.flag}: the dictionary lacks {len(missing)} of the {len(required)} pieces "
-                f"of {self.model_path}, {missing[0]!r} for one, and samples with them would turn "
-                "into unknown words; make the dictionary from the model with data/subword.py and "
-                "pass it to fairseq-preprocess --srcdict"
-            )
-        self._symbol_of = [-1] * len(self.processor)
-        self._piece_of = [-1] * len(self.symbols)
-        for index, piece in pieces.items():
-            if piece in ids:
-                self._symbol_of[index], self._piece_of[ids[piece]] = ids[piece], index
-
-    def _require_reseeding(self) -> None:
-        longest = sorted(text_pieces(self.processor).items(), key=lambda item: -len(item[1]))[:100]
-        text = self.processor.decode([index for index, _ in longest])
-        if len({tuple(_draw(self.processor, text, 1, 0.3, -1)) for _ in range(3)}) > 1:
-            raise ValueError(
-                f"{self.flag}: the installed sentencepiece ignores a new seed after its first "
-                "sample, so no run could be repeated; install sentencepiece 0.2.3 or later"
-            )
-
-    def can_sample(self, ids: Tensor) -> bool:
-        """Tell whether a sentence (T,) can be turned into text and segmented again.
-
-        Special symbols at its ends are set aside. It cannot if there is an unknown or another
-        special symbol inside, or if its text is not what the model would make of it.
-        """
-        return self._split(ids.tolist()) is not None
+        _require_pieces(model, ids, flag)
+        self._id_of = {piece: ids[piece] for piece in model.scores}
+        self._is_text = [symbol in model.scores for symbol in self.symbols]
+        self._segment = _segmenter(model, strength, nbest, flag)
+        # Words are drawn one by one, except where the n best are those of the sentence.
+        self._word = model.word_pattern() if nbest == -1 else re.compile(".+", re.DOTALL)
 
     def sample(
         self,
@@ -121,75 +81,66 @@ class SubwordSampler:
     ) -> list[Tensor]:
         """Draw one segmentation for each seed.
 
-        A copy depends on its own seed and, where ``distinct``, on the copies before it; on nothing
-        else, and no random state outside sentencepiece is used or changed.
+        Symbols that are no text of the model, such as eos, unknown words, language tags and bytes,
+        stay where they are; the text between them is segmented anew. A copy depends on its own seed
+        and, where ``distinct``, on the copies before it; no random state outside is used.
 
         Args:
-            ids: (T,) int64, a sentence; special symbols at its ends, such as eos, are kept.
-            seeds: whole numbers >= 0.
+            ids: (T,) int64, a sentence.
+            seeds: whole numbers.
             distinct: draw again what an earlier copy is, up to `ATTEMPTS` draws in all, then keep
                 the first of them.
             taken: sentences that count as earlier copies.
             max_tokens: greatest length, special symbols included.
 
         Returns:
-            For each seed (T',) int64; ``ids`` itself where the sentence cannot be sampled (see
-            `can_sample`) or the sample has more than ``max_tokens``.
+            For each seed (T',) int64; ``ids`` itself where the sample has more than ``max_tokens``.
         """
-        parts = self._split(ids.tolist())
-        if parts is None:
-            return [ids] * len(seeds)
+        stored = ids.tolist()
+        runs = self._runs(stored)
         seen = {tuple(other.tolist()) for other in taken}
         copies = []
         for seed in seeds:
-            tokens = self._sample(*parts, seed, seen if distinct else ())
-            if tokens is None or len(tokens) > max_tokens:
-                tokens = ids.tolist()
+            tokens = self._draw(runs, seed, seen if distinct else ())
+            if len(tokens) > max_tokens:
+                tokens = stored
             seen.add(tuple(tokens))
             copies.append(torch.tensor(tokens, dtype=ids.dtype))
         return copies
 
-    def _split(self, ids: list[int]) -> tuple[list[int], str, list[int]] | None:
-        """Return the special symbols before the text, the text, and those after it, or None."""
-        pieces = [self._piece_of[i] for i in ids]
-        start, end = 0, len(pieces)
-        while start < end and pieces[start] < 0:
-            start += 1
-        while end > start and pieces[end - 1] < 0:
-            end -= 1
-        body = pieces[start:end]
-        if not body or -1 in body:
-            return None
-        text = self.processor.decode(body)
-        surface = "".join(self.symbols[i] for i in ids[start:end])
-        if "".join(self.processor.encode(text, out_type=str)) != surface:
-            return None
-        return ids[:start], text, ids[end:]
+    def _runs(self, ids: list[int]) -> list[tuple[list[str], list[int]]]:
+        """Split a sentence where text begins or ends: the words of each run, none if no text."""
+        runs = []
+        for is_text, group in groupby(ids, key=self._is_text.__getitem__):
+            run = list(group)
+            text = "".join(self.symbols[i] for i in run) if is_text else ""
+            runs.append((self._word.findall(text), run))
+        return runs
 
-    def _sample(
-        self, before: list[int], text: str, after: list[int], seed: int, seen: Collection[Any]
-    ) -> list[int] | None:
-        """Return the first draw not in ``seen``, else the first of all; None if it has unknowns."""
+    def _draw(
+        self, runs: list[tuple[list[str], list[int]]], seed: int, seen: Container[tuple[int, ...]]
+    ) -> list[int]:
+        """Return the first draw that is not in ``seen``, or else the first."""
         first = None
         for attempt in range(ATTEMPTS):
-            another = seed + attempt * 0x9E3779B9
-            drawn = _draw(self.processor, text, another, self.alpha, self.nbest)
-            tokens = [*before, *(self._symbol_of[piece] for piece in drawn), *after]
-            if -1 in tokens:
-                return None
+            generator = random.Random(seed + attempt * 0x9E3779B97F4A7C15)
+            tokens: list[int] = []
+            for words, stored in runs:
+                tokens += (words and self._segmented(words, generator)) or stored
             if tuple(tokens) not in seen:
                 return tokens
             first = first or tokens
-        return first
+        return first or []
 
-
-def _draw(processor: Any, text: str, seed: int, alpha: float, nbest: int) -> list[int]:
-    import sentencepiece
-
-    with _seeding:
-        # Seeds have 32 bits, and the last of them asks for an unpredictable one.
-        sentencepiece.set_random_generator_seed(seed % (2**32 - 1))
-        return processor.encode(text, enable_sampling=True, alpha=alpha, nbest_size=nbest)
+    def _segmented(self, words: list[str], generator: random.Random) -> list[int] | None:
+        tokens: list[int] = []
+        for word in words:
+            pieces = self._segment(word, generator)
+            if pieces is None:
+                return None
+            tokens += [self._id_of.get(piece, -1) for piece in pieces]
+        # A character that is no piece of its own is left over where all of its merges are dropped.
+        return None if -1 in tokens else tokens
 
 
 def expected_growth(sampler: SubwordSampler, sentences: Sentences, seed: int) -> float:
@@ -202,25 +153,52 @@ def expected_growth(sampler: SubwordSampler, sentences: Sentences, seed: int) ->
 
     Returns:
         Tokens of one sample of each, summed, over the sum of stored tokens; 1.0 without sentences.
-
-    Raises:
-        ValueError: if none of the sentences can be sampled.
     """
-    chosen = random.Random(seed).sample(range(len(sentences)), min(len(sentences), GROWTH_SAMPLE))
-    stored = sampled = kept = 0
-    for index in chosen:
+    count = min(len(sentences), GROWTH_SAMPLE)
+    stored = sampled = 0
+    for index in random.Random(seed).sample(range(len(sentences)), count):
         ids = sentences[index]
         [copy] = sampler.sample(ids, [derive_seed(seed, "subword", 0, index, 0, 0)], distinct=False)
         stored, sampled = stored + len(ids), sampled + len(copy)
-        kept += not sampler.can_sample(ids)
-    if chosen and kept == len(chosen):
-        raise ValueError(
-            f"{sampler.flag}: none of the {kept} sentences looked at is text as segmented by "
-            f"{sampler.model_path}; give the model that segmented the training text"
-        )
-    if kept > len(chosen) // 10:
-        logger.warning(
-            f"{sampler.flag} leaves {kept} of {len(chosen)} sentences as they are: they hold "
-            f"unknown words or were not segmented by {sampler.model_path}"
-        )
     return sampled / stored if stored else 1.0
+
+
+def _require_pieces(model: SubwordModel, ids: Container[str], flag: str) -> None:
+    missing = [piece for piece in model.scores if piece not in ids]
+    if missing:
+        raise ValueError(
+            f"{flag}: the dictionary lacks {len(missing)} of the {len(model.scores)} pieces of "
+            f"{model.path}, {missing[0]!r} for one, and samples with them would turn into unknown "
+            "words; make the dictionary from the model with data/subword.py and pass it to "
+            "fairseq-preprocess --srcdict"
+        )
+
+
+def _segmenter(
+    model: SubwordModel, strength: float, nbest: int, flag: str
+) -> Callable[[str, random.Random], list[str] | None]:
+    """Return what draws the pieces of a text, after checking what the user gave."""
+    if model.kind == "bpe":
+        if not 0 < strength < 1:
+            raise ValueError(
+                f"{flag}: {strength} is no probability of dropping a merge, as the model is BPE; "
+                "give a number between 0 and 1, such as 0.1"
+            )
+        if nbest != -1:
+            raise ValueError(
+                f"{flag}: {nbest} best segmentations exist for unigram models only; leave the "
+                "number out, as the model is BPE"
+            )
+        return MergeDropout(model.scores, strength)
+    if not 0 < strength < math.inf:
+        raise ValueError(
+            f"{flag}: {strength} is no inverse temperature; give a number above 0, such as 0.2"
+        )
+    if nbest == -1:
+        return UnigramLattice(model.scores, strength)
+    if not 2 <= nbest <= MAX_NBEST:
+        raise ValueError(
+            f"{flag}: cannot draw from {nbest} best segmentations; give 2 to {MAX_NBEST}, or -1 "
+            "for all"
+        )
+    return BestSegmentations(model.processor, model.scores, strength, nbest)

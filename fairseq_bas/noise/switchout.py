@@ -36,7 +36,7 @@ def switchout(
     rank = priority.masked_fill(~editable, 2.0).argsort(dim=1).argsort(dim=1)
     chosen = editable & (rank < number[:, None])
     draws = uniform(keys, "switchout symbol", count).gather(1, position)
-    return torch.where(chosen, _other_symbol(tokens, draws, vocabulary.protected), tokens)
+    return torch.where(chosen, other_symbol(tokens, draws, vocabulary.protected), tokens)
 
 
 def draw_number(draws: Tensor, largest: Tensor, temperature: Tensor) -> Tensor:
@@ -62,11 +62,26 @@ def draw_number(draws: Tensor, largest: Tensor, temperature: Tensor) -> Tensor:
     return torch.minimum(number, largest).masked_fill(temperature <= 0, 0)
 
 
-def _other_symbol(tokens: Tensor, draws: Tensor, protected: Tensor) -> Tensor:
-    """Draw uniformly from the unprotected symbols other than each token."""
-    symbols = (~protected).nonzero().squeeze(1)
-    place = (~protected).cumsum(0) - 1  # of each unprotected symbol among them
-    if symbols.numel() < 2:
-        return tokens
-    drawn = (draws * (symbols.numel() - 1)).floor().long()
-    return symbols[drawn + (drawn >= place[tokens])]
+def other_symbol(tokens: Tensor, draws: Tensor, protected: Tensor) -> Tensor:
+    """Draw uniformly from the unprotected symbols other than each token.
+
+    Args:
+        tokens: any shape, int64; a protected one (a mask) has all unprotected symbols for others.
+        draws: float64 in [0, 1), of the shape of ``tokens``.
+        protected: (V,) bool.
+
+    Returns:
+        int64; the token itself where there is no other symbol.
+
+    >>> protected = torch.tensor([True, False, False, False])
+    >>> other_symbol(torch.tensor([2, 2, 0]), torch.tensor([0.4, 0.6, 0.6]).double(), protected)
+    tensor([1, 3, 2])
+    """
+    # Unprotected symbols up to each symbol; searched instead of listing them, which would make the
+    # CPU wait for the device.
+    rank = (~protected).cumsum(0)
+    among_them = ~protected[tokens]
+    choices = rank[-1] - among_them.long()
+    drawn = (draws * choices).floor().long() + 1
+    drawn += among_them & (drawn >= rank[tokens])
+    return torch.where(choices > 0, torch.searchsorted(rank, drawn), tokens)

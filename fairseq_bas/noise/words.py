@@ -5,7 +5,6 @@ Shapes: R rows, T tokens.
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from .vocabulary import BEGINS, GOES_ON, PROTECTED, Vocabulary

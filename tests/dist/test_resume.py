@@ -9,10 +9,20 @@ import torch
 from tests.helpers import json_log, run_cli, run_workers, start_workers, tiny_transformer
 
 UPDATES = 40
-NOISE = (
+LAYER_DROP = ("--encoder-layers", 2, "--encoder-layerdrop", 0.3, "--bas-forward-masks", "update")
+COMMON = (
     *("--dropout", 0.3, "--bas-replicas", "1@0,3@12u", "--batch-size", 4),
     *("--save-interval-updates", 7, "--save-interval", 1000, "--no-epoch-checkpoints"),
     "--disable-validation",
+)
+ALL_NOISE = (
+    *("--criterion", "bas_cross_entropy", "--num-workers", 2),
+    "--bas-source-noise",
+    "drop=0.1,mask=0.1,replace=0.1,cutoff=0.1,shuffle=2,switchout=1,bigram=0.1,"
+    "feature-cutoff=0.1,span-cutoff=0.1,jitter=0.1,mix=0.2,subword=0.2",
+    "--bas-target-noise",
+    "mask=0.1,replace=0.1,cutoff=0.1,switchout=1,bigram=0.1,bigram-labels=0.1,"
+    "feature-cutoff=0.1,span-cutoff=0.1,jitter=0.1,mix=0.2,subword=0.2",
 )
 
 
@@ -56,10 +66,13 @@ def load(save_dir):
 
 @pytest.mark.dist
 @pytest.mark.parametrize("workers", [1, 2])
-def test_killed_run_resumes_exactly(toy, tmp_path, workers):
+@pytest.mark.parametrize("noise", ["dropout", "everything"])
+def test_killed_run_resumes_exactly(toy_pieces, tmp_path, workers, noise):
+    extra = (*ALL_NOISE, *LAYER_DROP, "--bas-subword-model", toy_pieces.text / "spm.model")
+
     def flags(name, updates):
-        model = tiny_transformer(toy, tmp_path / name, task="bas_translation")
-        return (*model, *NOISE, "--max-update", updates)
+        model = tiny_transformer(toy_pieces, tmp_path / name, task="bas_translation")
+        return (*model, *(extra if noise == "everything" else ()), *COMMON, "--max-update", updates)
 
     train(workers, flags("whole", UPDATES))
     kill_after_update(workers, flags("killed", 10 * UPDATES), update=23)
