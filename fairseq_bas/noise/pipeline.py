@@ -2,7 +2,8 @@
 
 What happens to a word (dropped, masked, replaced, cut off or nothing) is decided for the sentence
 as it was given, and so is its new place. Then come SwitchOut and bigram noise, and last the words
-that are left are put in their places. Embeddings get cutoff, jitter and mixing when the model looks them up.
+that are left are put in their places. Embeddings get cutoff, jitter and mixing when the model looks
+them up.
 
 Shapes: R rows, T tokens, H hidden, V vocabulary.
 """
