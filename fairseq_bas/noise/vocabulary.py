@@ -50,8 +50,8 @@ def vocabulary_of(
 ) -> Vocabulary:
     """Read the subword marks off a list of symbols.
 
-    A word begins at a sentencepiece mark where any symbol has one, after a symbol without ``@@``
-    where any symbol ends in that, and else at every symbol.
+    A word begins at a sentencepiece mark, or after a symbol without ``@@``, whichever more symbols
+    have; at every symbol if none has either.
 
     Args:
         symbols: the V symbols by id.
@@ -68,8 +68,10 @@ def vocabulary_of(
     ([1, 1, 2, 0], [True, True, False, False], 1)
     """
     regular = symbols[num_special:]
-    by_start = any(s.startswith(SENTENCEPIECE_MARK) for s in regular)
-    by_end = not by_start and any(s.endswith(SUBWORD_NMT_MARK) for s in regular)
+    # More, because either may also be a character of the text.
+    starts = sum(s.startswith(SENTENCEPIECE_MARK) for s in regular)
+    ends = sum(s.endswith(SUBWORD_NMT_MARK) for s in regular)
+    by_start, by_end = starts > ends, ends > 0 and ends >= starts
 
     def kind_of(number: int, symbol: str) -> int:
         if number < num_special or TAG.fullmatch(symbol):

@@ -42,6 +42,7 @@ def words_of(tokens: Tensor, vocabulary: Vocabulary) -> Words:
     Returns:
         The words.
 
+    >>> import torch
     >>> from fairseq_bas.noise.vocabulary import vocabulary_of
     >>> v = vocabulary_of(["<pad>", "</s>", "\u2581a", "b"], [1, 1, 6, 2], 2, 0, 1)
     >>> words_of(torch.tensor([[0, 2, 3, 2, 1]]), v).index.tolist()
@@ -67,6 +68,7 @@ def positions(padding: Tensor) -> Tensor:
     Args:
         padding: (R, T) bool.
 
+    >>> import torch
     >>> positions(torch.tensor([[True, False, False]])).tolist()
     [[0, 0, 1]]
     """

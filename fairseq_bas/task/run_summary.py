@@ -13,16 +13,24 @@ from ..version import __version__
 logger = logging.getLogger(__name__)
 
 
-def log_run_summary(plan, iterator, cfg):
-    """Log the distinct and the replicated batch, the learning rate, the noise key and versions.
+def log_run_summary(plan, noise, iterator, cfg):
+    """Log the distinct and the replicated batch, the learning rate, the noise and versions.
 
     Args:
         plan: the ``ReplicaPlan`` of the run.
+        noise: its ``NoisePlan``.
         iterator: the ``TrainIterator``, whose frozen batches are averaged over.
         cfg: the task's config.
     """
     logger.info(
-        "\n  ".join(["batch augmentation", *_batch_lines(plan, iterator, cfg), *_lines(cfg)])
+        "\n  ".join(
+            [
+                "batch augmentation",
+                *_batch_lines(plan, iterator, cfg),
+                *_noise_lines(noise, iterator.dataset),
+                *_lines(cfg),
+            ]
+        )
     )
 
 
@@ -54,6 +62,22 @@ def _batch_lines(plan, iterator, cfg):
             f"left out       {len(dataset) - len(used)} of {len(dataset)} sentences by fairseq: "
             "too long, or in a last batch that is no --required-batch-size-multiple"
         )
+
+
+def _noise_lines(noise, dataset):
+    """Describe what makes the copies differ besides the model's own dropout."""
+    for side, policy in noise.policies.items():
+        if policy:
+            growth = getattr(dataset, "growth", (1.0, 1.0))[side == "target"]
+            longer = f"; sentences {growth:.2f} times as long" if policy["subword"] else ""
+            yield f"{side} noise   {policy}{longer}"
+    variation = noise.variation
+    if noise.source or noise.target:
+        words = ("clean", "graded", "complementary")
+        given = [word for word in words if getattr(variation, word)]
+        yield f"over copies    {', '.join(given) or 'alike and independent'}"
+    if noise.split != "input":
+        yield f"copies share   all before the {'decoder' if noise.split == 'encoder' else noise.split}"
 
 
 def _lines(cfg):

@@ -97,7 +97,7 @@ class ReplicatedUpdate:
         super().begin_epoch(epoch, model)
         self._epochs_completed = epoch - 1
         if not self._summarised:
-            log_run_summary(self.replica_plan, self._train_iterator, self.cfg)
+            log_run_summary(self.replica_plan, self.noise_plan, self._train_iterator, self.cfg)
             self._summarised = True
 
     def build_model(self, cfg, from_checkpoint=False):

@@ -18,3 +18,7 @@ for precision in fp32 fp16 bf16; do
             --criterion "$criterion" --replicas 4 --tokens 4000 --updates 20
     done
 done
+say "noise: against fairseq's, and in an update"
+"$BAS_PYTHON" scripts/bench/noise_time.py "$bin"
+say "partial replication"
+"$BAS_PYTHON" scripts/bench/share_time.py "$bin" --width 512

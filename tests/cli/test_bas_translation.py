@@ -10,6 +10,9 @@ import pytest
 import torch
 from fairseq import options
 
+from fairseq_bas.criterion.consistency_config import BasCrossEntropyConfig
+from fairseq_bas.task.noise_config import NoiseConfig
+from fairseq_bas.task.recipe import RecipeConfig
 from fairseq_bas.task.replica_config import ReplicaConfig
 from tests.helpers import USER_DIR, json_log, run_cli, tiny_lstm, tiny_transformer
 
@@ -129,8 +132,10 @@ def test_every_flag_is_ours_and_documented(toy, tmp_path):
     """Fairseq silently drops a flag that exists already: each of ours shows our own help."""
     parser = options.get_training_parser()
     flags = tiny_transformer(toy, tmp_path, task="bas_translation")
+    flags += ["--criterion", "bas_cross_entropy"]
     options.parse_args_and_arch(parser, [str(flag) for flag in flags])
     help_of = {name: action.help for action in parser._actions for name in action.option_strings}
-    for field in ReplicaConfig.__dataclass_fields__.values():
+    ours = (ReplicaConfig, NoiseConfig, RecipeConfig, BasCrossEntropyConfig)
+    for field in (field for config in ours for field in config.__dataclass_fields__.values()):
         if field.name.startswith("bas_"):
             assert help_of[f"--{field.name.replace('_', '-')}"] == field.metadata["help"]

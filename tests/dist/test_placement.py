@@ -1,10 +1,15 @@
 """Law 2 with two real workers: placements, the normaliser at an epoch's end, gradient traffic."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 import torch.multiprocessing
 from torch import nn
 
+from fairseq_bas.task.noise_config import NoiseConfig
+from fairseq_bas.task.recipe import RecipeConfig
+from fairseq_bas.task.replica_config import ReplicaConfig
 from fairseq_bas.task.update import ReplicatedUpdate
 from tests.helpers import free_port, json_log, run_cli, run_workers, tiny_transformer
 
@@ -84,9 +89,12 @@ class _Passes(ReplicatedUpdate, _LinearTask):
     pass
 
 
-class _Config:
-    bas_replicas, bas_placement, bas_replicas_per_pass = "4", "passes", None
-    bas_replica_workers, distributed_world_size, seed = None, 2, 1
+@dataclass
+class _Config(ReplicaConfig, NoiseConfig, RecipeConfig):
+    bas_replicas: str = "4"
+    bas_placement: str = "passes"
+    distributed_world_size: int = 2
+    seed: int = 1
 
 
 def _count_reductions(rank, port, queue):

@@ -1,6 +1,7 @@
 """Keyed numbers against SplitMix64 in whole numbers, and against the uniform distribution."""
 
 import itertools
+from hashlib import blake2b
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from scipy import stats
 from fairseq_bas.noise.distinct import count_distinct, fingerprints
 from fairseq_bas.noise.keyed import bits, mix, row_keys, uniform
 from fairseq_bas.noise.partner import partners
+from fairseq_bas.rng import derive_seed
 
 MASK = 2**64 - 1
 
@@ -116,3 +118,48 @@ def test_distinct_copies_are_counted_by_their_tokens():
     for a, b in itertools.combinations(range(len(rows)), 2):
         assert (left[a] == left[b]).item() == (rows[a] == rows[b])
     assert count_distinct(left[None]).tolist() == [5]
+
+
+def as_signed(x):
+    return x - 2**64 if x >= 2**63 else x
+
+
+def test_numbers_follow_from_the_key_in_whole_numbers():
+    """Follow seed, sentence, replica, draw and position through every hash."""
+    gamma, update = 0x9E3779B97F4A7C15, 7
+    ids, replicas = [0, 3, 3, 10**12], [0, 0, 5, 1]
+    keys = row_keys(9, "source_noise", update, torch.tensor(ids), torch.tensor(replicas))
+    numbers, words = uniform(keys.copy, "drop", 4), bits(keys.copy, "drop", 4)
+    salt = int.from_bytes(blake2b(b"drop", digest_size=8).digest(), "little")
+    for row, (sentence, replica) in enumerate(zip(ids, replicas, strict=True)):
+        shared = splitmix64(sentence * gamma + derive_seed(9, "source_noise", update))
+        copy = splitmix64(shared + (replica + 1) * gamma)
+        assert keys.sentence[row].item() == as_signed(shared)
+        assert keys.copy[row].item() == as_signed(copy)
+        start = splitmix64(copy ^ salt)
+        expected = [splitmix64(start + (n + 1) * gamma) for n in range(4)]
+        assert words[row].tolist() == [as_signed(x) for x in expected]
+        assert numbers[row].tolist() == [(x >> 11) / 2**53 for x in expected]
+
+
+def test_every_bit_of_a_key_reaches_every_bit_of_the_hash():
+    """Each of 64 x 64 flips happens for half of the keys: 4096 binomial counts, 5.5 sigma."""
+    keys = bits(torch.arange(4), "test", 500).flatten()
+    places = torch.arange(64)
+    for flipped in range(64):
+        changed = mix(keys) ^ mix(keys ^ as_signed(1 << flipped))
+        share = ((changed[:, None] >> places) & 1).double().mean(0)
+        assert (share - 0.5).abs().max() < 5.5 * 0.5 / len(keys) ** 0.5
+
+
+def test_keys_of_a_grid_are_all_different_and_inputs_stay_as_they_are():
+    ids, replicas = torch.arange(3000).repeat_interleave(8), torch.arange(8).repeat(3000)
+    before = ids.clone(), replicas.clone()
+    keys = [row_keys(1, "source_noise", update, ids, replicas) for update in range(3)]
+    assert torch.cat([k.copy for k in keys]).unique().numel() == 3 * 3000 * 8
+    assert torch.cat([k.sentence for k in keys]).unique().numel() == 3 * 3000
+    copy = keys[0].copy.clone()
+    first = uniform(keys[0].copy, "drop", 3)
+    assert torch.equal(keys[0].copy, copy) and torch.equal(ids, before[0])
+    assert torch.equal(replicas, before[1])
+    assert torch.equal(uniform(keys[0].copy, "drop", 3), first)

@@ -1,5 +1,7 @@
 """Words of subwords: marks, padding, protected symbols."""
 
+import random
+
 import pytest
 import torch
 
@@ -51,3 +53,96 @@ def test_mask_symbol_and_frequencies():
     without = vocabulary_of(symbols[:6], [0] * 6, 4, PAD, UNK)
     assert without.mask == UNK
     assert without.frequency.tolist() == [0, 0, 0, 0, 1, 1]  # no counts: all alike
+
+
+def plain_words(text, mark):
+    """Return the word number of each symbol of a sentence, read symbol by symbol.
+
+    Args:
+        text: symbols; those in angle brackets are special.
+        mark: ``start`` (sentencepiece), ``end`` (subword-nmt) or ``none``.
+    """
+    index, before = [], None
+    for symbol in text:
+        if before is None:
+            index.append(0)
+        else:
+            alone = symbol.startswith("<") or before.startswith("<")
+            begins = {
+                "start": symbol.startswith("\u2581"),
+                "end": not before.endswith("@@"),
+                "none": True,
+            }[mark]
+            index.append(index[-1] + (alone or begins))
+        before = symbol
+    return index
+
+
+def random_texts(mark, count=60):
+    """Return sentences of random words of 1 to 4 pieces, special symbols among them."""
+    generator = random.Random(1)
+    texts = []
+    for _ in range(count):
+        text = []
+        for _ in range(generator.randint(1, 9)):
+            pieces = [generator.choice("abc") for _ in range(generator.randint(1, 4))]
+            if generator.random() < 0.2:
+                text.append(generator.choice(["<unk>", "<mask>"]))
+            elif mark == "start":
+                # Also pieces that begin nothing: what a cut sentence starts with.
+                lost = generator.random() < 0.1
+                text += pieces if lost else ["\u2581" + pieces[0], *pieces[1:]]
+            elif mark == "end":
+                lost = generator.random() < 0.1
+                text += [p + "@@" for p in pieces[:-1]] + [pieces[-1] + "@@" * lost]
+            else:
+                text += pieces
+        texts.append([*text, "</s>"])
+    return texts
+
+
+@pytest.mark.parametrize("extra", [0, 3])
+@pytest.mark.parametrize("left_pad", [False, True])
+@pytest.mark.parametrize("mark", ["start", "end", "none"])
+def test_batches_of_random_sentences_equal_a_plain_reading(mark, left_pad, extra):
+    texts = random_texts(mark)
+    symbols = [*SPECIAL, "<mask>", *sorted({s for t in texts for s in t if s[0] != "<"})]
+    vocabulary = vocabulary_of(symbols, [1] * len(symbols), 4, PAD, UNK)
+    width = max(map(len, texts)) + extra
+    ids = [[symbols.index(s) for s in text] for text in texts]
+    blank = [[PAD] * (width - len(row)) for row in ids]
+    tokens = [b + r if left_pad else r + b for r, b in zip(ids, blank, strict=True)]
+    words = words_of(torch.tensor(tokens), vocabulary)
+    assert torch.equal(words.padding, torch.tensor(tokens).eq(PAD))
+    for row, text in enumerate(texts):
+        real = ~words.padding[row]
+        assert words.index[row][real].tolist() == plain_words(text, mark)
+        assert words.position[row][real].tolist() == list(range(len(text)))
+        assert words.editable[row][real].tolist() == [s[0] != "<" for s in text]
+    assert not words.editable[words.padding].any()
+    # Values of words come to all tokens of the word.
+    values = torch.arange(float(width)).expand(len(texts), width) * 10
+    assert torch.equal(words.spread(values), words.index * 10.0)
+
+
+def test_the_same_words_are_found_whatever_marks_them():
+    sentence = [["a", "b", "c"], ["b"], ["c", "a"]]
+    found = []
+    for mark in ("start", "end"):
+        text = []
+        for word in sentence:
+            if mark == "start":
+                text += ["\u2581" + word[0], *word[1:]]
+            else:
+                text += [*(p + "@@" for p in word[:-1]), word[-1]]
+        index, _ = numbers(sorted(set(text)), [*text, "</s>"], left_pad=True)
+        found.append(index)
+    assert found[0] == found[1] == [0, 0, 0, 1, 2, 2, 3]
+
+
+def test_a_mark_that_is_a_character_of_the_text_does_not_decide():
+    """A block in a web text beside @@, a quoted @@ beside sentencepiece's marks."""
+    pieces = ["a@@", "b@@", "c", "\u2581"]
+    assert numbers(pieces, ["c", "a@@", "b@@", "c", "\u2581"], False)[0] == [0, 1, 1, 1, 2]
+    pieces = ["\u2581a", "\u2581b", "c", "@@"]
+    assert numbers(pieces, ["\u2581a", "@@", "c", "\u2581b", "c"], False)[0] == [0, 0, 0, 1, 1]
