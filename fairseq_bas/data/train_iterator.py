@@ -23,6 +23,7 @@ LAYOUT_FLAGS = {
     "multiple": "--required-batch-size-multiple",
     "update_freq": "--update-freq",
     "seed": "--seed",
+    "subword": "subword noise",
     "readers": "a number of workers with different micro-batches of",
     "sentences": "a number of training sentences of",
 }
@@ -72,6 +73,7 @@ class TrainIterator(EpochBatchIterator):
         super().load_state_dict(state_dict)
 
     def _check(self, stored: dict[str, Any], state: dict[str, Any]) -> None:
+        stored = {**dict.fromkeys(LAYOUT_FLAGS, "none"), **stored}
         changed = [key for key in LAYOUT_FLAGS if stored[key] != self.layout[key]]
         done = state["iterations_in_epoch"]
         if changed and done > 0:

@@ -130,6 +130,14 @@ class NoisePlan:
         return any(p.of_tokens or p["subword"] for p in self.policies.values())
 
     @property
+    def subword(self) -> str:
+        """Return what decides how much longer sampling makes sentences, as text."""
+        values = [policy["subword"] for policy in self.policies.values()]
+        if not any(values):
+            return "none"
+        return f"{values[0]:g} and {values[1]:g} with --bas-subword-nbest {self.subword_nbest}"
+
+    @property
     def labels_differ(self) -> str:
         """Return the noise that gives copies of a sentence other labels, nothing for none."""
         names = [name for name in ("subword", "bigram-labels", "mix") if self.target[name]]

@@ -89,6 +89,7 @@ class ReplicatedUpdate:
             "multiple": required_batch_size_multiple,
             "update_freq": list(self.cfg.update_freq),
             "seed": self.cfg.seed,
+            "subword": self.noise_plan.subword,
             "replicas": str(self.replica_plan.schedule),
         }
 

@@ -141,6 +141,16 @@ def test_resume_with_other_workers_is_refused_and_reset_dataloader_helps(toy, tm
     assert [x["num_updates"] for x in json_log(results[0], "train_inner")] == ["8", "9"]
 
 
+def test_resume_with_other_subword_sampling_is_refused(toy_pieces, tmp_path):
+    """Sampled sentences are longer, so other sentences share a micro-batch."""
+    flags = (*MIDDLE, "--batch-size", 4)
+    assert train(toy_pieces, tmp_path / "ck", *flags, "--max-update", 7).returncode == 0
+    model = ("--bas-subword-model", toy_pieces.text / "spm.model")
+    noise = (*flags, "--bas-source-noise", "subword=0.2", *model, "--max-update", 9)
+    sentence = refusal(train(toy_pieces, tmp_path / "ck", *noise))
+    assert "with subword noise none, and with subword noise 0.2 and 0 with" in sentence
+
+
 def test_resume_with_another_number_of_copies_goes_on_and_says_so(toy, tmp_path, stopped):
     copy = shutil.copytree(stopped, tmp_path / "ck")
     flags = (*MIDDLE, "--batch-size", 4, "--bas-replicas", 3, "--max-update", 9)
