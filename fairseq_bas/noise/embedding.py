@@ -84,7 +84,7 @@ def jitter(embedding: Tensor, position: Tensor, keys: Tensor, scale: Tensor) -> 
     words = bits(token.flatten(), "jitter", count)
     # Four numbers of 16 bits from each hash, in [-1, 1] around 0.
     draws = words.view(torch.int16).view(*position.shape, 4 * count)[..., :hidden]
-    # Half precision holds neither the draws nor the squares of small embeddings.
+    # Half precision would round the draws, and not evenly around 0.
     wide = torch.promote_types(embedding.dtype, torch.float32)
     noise = (draws.to(wide) + 0.5) * (math.sqrt(3.0) / 2**15)
     norm = torch.linalg.vector_norm(embedding.detach(), dim=2, keepdim=True, dtype=wide)

@@ -28,7 +28,9 @@ def prepared_noise(task, pairs: LanguagePairDataset) -> CopyNoise:
         if policy:
             vocabulary, bigrams = vocabulary_from(dictionary), None
             if policy.any_of("bigram", "bigram-labels"):
-                bigrams = bigram_statistics(texts[side], len(dictionary), vocabulary.protected)
+                # By index: fairseq's data sets need not stop a loop over them.
+                text = (texts[side][i] for i in range(len(texts[side])))
+                bigrams = bigram_statistics(text, len(dictionary), vocabulary.protected)
             pipelines[side] = NoisePipeline(policy, vocabulary, plan.variation, bigrams)
     return CopyNoise(
         plan,

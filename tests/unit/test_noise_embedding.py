@@ -157,7 +157,7 @@ def test_span_equals_a_plain_choice_around_protected_tokens_in_any_padding(fract
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_jitter_keeps_its_distribution_in_every_precision(dtype):
-    """Embeddings so small that their squares vanish in half precision, scaled by powers of 2."""
+    """Embeddings so small that their squares vanish in half precision."""
     size = 2.0**-14
     embedding = torch.full((80, 5, 50), size).to(dtype)
     position = torch.arange(5).expand(80, 5)
@@ -169,6 +169,10 @@ def test_jitter_keeps_its_distribution_in_every_precision(dtype):
     # Uniform: standard error of the mean is 1 / sqrt(3 N), N = 20 000 numbers.
     assert abs(unit.mean().item()) < 4 / (3 * unit.numel()) ** 0.5
     assert stats.chisquare(torch.histc(unit.float(), 8, -1.0001, 1.0001)).pvalue > 1e-3
+    # The noise is that of float64, rounded once (apart from rare double rounding by float32).
+    exact = jitter(embedding.double(), position, keys_of(80), full(80, 8.0)) - embedding.double()
+    rounded_once = embedding + exact.to(dtype)
+    assert (noisy == rounded_once).double().mean() > (0.5 if dtype == torch.float32 else 0.999)
 
 
 def test_jitter_numbers_are_16_bits_of_a_hash_around_zero():

@@ -160,6 +160,7 @@ def test_keys_of_a_grid_are_all_different_and_inputs_stay_as_they_are():
     assert torch.cat([k.sentence for k in keys]).unique().numel() == 3 * 3000
     copy = keys[0].copy.clone()
     first = uniform(keys[0].copy, "drop", 3)
+    mix(keys[0].copy)
     assert torch.equal(keys[0].copy, copy) and torch.equal(ids, before[0])
     assert torch.equal(replicas, before[1])
     assert torch.equal(uniform(keys[0].copy, "drop", 3), first)

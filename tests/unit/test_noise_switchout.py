@@ -57,6 +57,9 @@ def test_numbers_by_exact_inversion():
             ours = draw_number(draws, limit, torch.full((2000,), temperature).double())
             assert (ours == expected).double().mean() > 0.999
             assert ours.max() <= largest and ours.min() >= 0
+    # The greatest draw there is: rounding must not lead beyond the number of tokens.
+    every, last = torch.arange(200), torch.full((200,), 1 - 2**-53, dtype=torch.float64)
+    assert torch.equal(draw_number(last, every, torch.full((200,), 50.0).double()), every)
 
 
 def test_places_and_words_are_uniform_and_protected_symbols_stay():

@@ -139,6 +139,21 @@ def test_copies_in_other_passes_are_compared_exactly(toy, kind, layout):
         torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("kind", ["rdrop", "jsd", "mean-logits", "l2", "log-mean-exp"])
+def test_noiseless_copies_have_nothing_to_agree_on(toy, kind):
+    """Law 1 with consistency: M = 3 equal copies are the plain loss and gradient."""
+    loss = ("--criterion", "bas_cross_entropy", "--label-smoothing", 0.1)
+    plain = Setup(toy, tiny_transformer, *loss)
+    ours = Setup(toy, tiny_transformer, *loss, "--bas-replicas", 3, "--bas-consistency", kind)
+    for setup in (plain, ours):
+        del setup.model.get_normalized_probs
+    one, other = plain.step(), ours.step()
+    torch.testing.assert_close(one[0], other[0], rtol=1e-6, atol=0)
+    assert one[1] == other[1]
+    for a, b in zip(one[3], other[3], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
 def test_weight_warms_up_linearly(toy):
     flags = [
         *("--criterion", "bas_cross_entropy", "--bas-replicas", 2, "--bas-consistency", "rdrop"),
