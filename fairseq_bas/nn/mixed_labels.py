@@ -33,6 +33,7 @@ def mixed_label_correction(
     Returns:
         s (z_y - z_y') of each token, (N,), at least float32.
 
+    >>> import torch
     >>> features, weight = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     >>> y, other, share = torch.tensor([1]), torch.tensor([0]), torch.tensor([0.25])
     >>> mixed_label_correction(features, weight, None, y, other, share).item()

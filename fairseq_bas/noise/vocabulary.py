@@ -46,7 +46,12 @@ class Vocabulary:
 
 
 def vocabulary_of(
-    symbols: Sequence[str], counts: Sequence[int], num_special: int, padding: int, unknown: int
+    symbols: Sequence[str],
+    counts: Sequence[int],
+    num_special: int,
+    padding: int,
+    unknown: int,
+    by_token: bool = False,
 ) -> Vocabulary:
     """Read the subword marks off a list of symbols.
 
@@ -59,6 +64,7 @@ def vocabulary_of(
         num_special: the first ids are special symbols, as in a fairseq dictionary.
         padding: id of the padding symbol.
         unknown: id of the unknown-word symbol, which hides words where there is no ``<mask>``.
+        by_token: True to let every symbol begin a word whatever its marks.
 
     Returns:
         The vocabulary, on the CPU.
@@ -71,7 +77,8 @@ def vocabulary_of(
     # More, because either may also be a character of the text.
     starts = sum(s.startswith(SENTENCEPIECE_MARK) for s in regular)
     ends = sum(s.endswith(SUBWORD_NMT_MARK) for s in regular)
-    by_start, by_end = starts > ends, ends > 0 and ends >= starts
+    by_start = starts > ends and not by_token
+    by_end = ends > 0 and ends >= starts and not by_token
 
     def kind_of(number: int, symbol: str) -> int:
         if number < num_special or TAG.fullmatch(symbol):

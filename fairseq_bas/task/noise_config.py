@@ -10,6 +10,7 @@ from ..noise.policy import NoisePolicy, Variation, parse_noise
 
 SHARE_CHOICES = ChoiceEnum(list(SPLITS))
 MASK_CHOICES = ChoiceEnum(["pass", "update"])
+UNIT_CHOICES = ChoiceEnum(["word", "token"])
 FLAG = {"source": "--bas-source-noise", "target": "--bas-target-noise"}
 
 
@@ -45,6 +46,13 @@ class NoiseConfig(FairseqDataclass):
         default=False,
         metadata={
             "help": "hide (drop, mask, replace, cut off) a word in at most one copy of a sentence"
+        },
+    )
+    bas_noise_unit: UNIT_CHOICES = field(
+        default="word",
+        metadata={
+            "help": "what is dropped, masked, replaced, cut off and shuffled as one: word (as "
+            "subword marks show) or token, for text without spaces between words"
         },
     )
     bas_subword_model: Optional[str] = field(
@@ -104,6 +112,7 @@ class NoisePlan:
         self.split = str(cfg.bas_share)
         self.output_dropout = cfg.bas_output_dropout
         self.masks_by_update = str(cfg.bas_forward_masks) == "update"
+        self.by_token = str(cfg.bas_noise_unit) == "token"
         self.subword_nbest = cfg.bas_subword_nbest
         self.subword_models = _by_side(cfg.bas_subword_model)
         for check in (

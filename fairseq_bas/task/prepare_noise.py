@@ -1,6 +1,10 @@
 """Make what noise needs to know of a training set: vocabularies, bigrams, subword samplers."""
 
+from collections.abc import Iterator
+
+import torch
 from fairseq.data import Dictionary, LanguagePairDataset
+from torch import Tensor
 
 from ..data.sampled_pairs import SampledPairs
 from ..noise.bigram import bigram_statistics
@@ -26,10 +30,9 @@ def prepared_noise(task, pairs: LanguagePairDataset) -> CopyNoise:
     for side, dictionary in _dictionaries(task).items():
         policy = plan.policies[side]
         if policy:
-            vocabulary, bigrams = vocabulary_from(dictionary), None
+            vocabulary, bigrams = vocabulary_from(dictionary, plan.by_token), None
             if policy.any_of("bigram", "bigram-labels"):
-                # By index: fairseq's data sets need not stop a loop over them.
-                text = (texts[side][i] for i in range(len(texts[side])))
+                text = _after_end_of_sentence(texts[side])
                 bigrams = bigram_statistics(text, len(dictionary), vocabulary.protected)
             pipelines[side] = NoisePipeline(policy, vocabulary, plan.variation, bigrams)
     return CopyNoise(
@@ -65,15 +68,26 @@ def with_sampled_subwords(task, pairs: LanguagePairDataset) -> LanguagePairDatas
     )
 
 
-def vocabulary_from(dictionary: Dictionary) -> Vocabulary:
-    """Return what noise has to know of a fairseq dictionary."""
+def vocabulary_from(dictionary: Dictionary, by_token: bool) -> Vocabulary:
+    """Return what noise has to know of a fairseq dictionary; ``by_token`` ignores subword marks."""
     return vocabulary_of(
         dictionary.symbols,
         dictionary.count,
         dictionary.nspecial,
         dictionary.pad(),
         dictionary.unk(),
+        by_token,
     )
+
+
+def _after_end_of_sentence(sentences) -> Iterator[Tensor]:
+    """Yield each sentence after its own end, as a decoder reads it, so that first words count too.
+
+    By index: fairseq's data sets need not stop a loop over them.
+    """
+    for index in range(len(sentences)):
+        sentence = sentences[index]
+        yield torch.cat([sentence[-1:], sentence])
 
 
 def _dictionaries(task) -> dict[str, Dictionary]:

@@ -146,3 +146,11 @@ def test_a_mark_that_is_a_character_of_the_text_does_not_decide():
     assert numbers(pieces, ["c", "a@@", "b@@", "c", "\u2581"], False)[0] == [0, 1, 1, 1, 2]
     pieces = ["\u2581a", "\u2581b", "c", "@@"]
     assert numbers(pieces, ["\u2581a", "@@", "c", "\u2581b", "c"], False)[0] == [0, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("symbols", [["\u2581a", "b", "c"], ["a@@", "b", "c"]])
+def test_by_token_every_token_is_a_word(symbols):
+    """As text without spaces needs it, where sentencepiece marks only a sentence's begin."""
+    vocabulary = vocabulary_of([*SPECIAL, *symbols], [1] * 7, 4, PAD, UNK, by_token=True)
+    words = words_of(torch.tensor([[4, 5, 6, 5, EOS]]), vocabulary)
+    assert words.index.tolist() == [[0, 1, 2, 3, 4]]
