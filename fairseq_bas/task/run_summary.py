@@ -77,7 +77,8 @@ def _noise_lines(noise, dataset):
         given = [word for word in words if getattr(variation, word)]
         yield f"over copies    {', '.join(given) or 'alike and independent'}"
     if noise.split != "input":
-        yield f"copies share   all before the {'decoder' if noise.split == 'encoder' else noise.split}"
+        where = "decoder" if noise.split == "encoder" else "output layer"
+        yield f"copies share   all before the {where}"
 
 
 def _lines(cfg):
