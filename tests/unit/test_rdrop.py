@@ -139,6 +139,26 @@ def test_copies_in_other_passes_are_compared_exactly(toy, kind, layout):
         torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-7)
 
 
+def test_both_rounds_of_passes_see_the_same_dropout(toy):
+    """The features that other passes are compared with are those they have in their own turn."""
+    setup = Setup(
+        toy,
+        tiny_transformer,
+        *("--criterion", "bas_cross_entropy", "--bas-replicas", 3, "--bas-placement", "passes"),
+        *("--bas-consistency", "rdrop", "--bas-source-noise", "drop=0.2"),
+        dropout=0.3,
+    )
+    del setup.model.get_normalized_probs
+    seen = []
+    norm = setup.model.decoder.layers[-1].final_layer_norm
+    norm.register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
+    setup.step()
+    assert len(seen) == 6
+    for first, second in zip(seen[:3], seen[3:], strict=True):
+        assert torch.equal(first, second)
+    assert not torch.equal(seen[0], seen[1])
+
+
 @pytest.mark.parametrize("kind", ["rdrop", "jsd", "mean-logits", "l2", "log-mean-exp"])
 def test_noiseless_copies_have_nothing_to_agree_on(toy, kind):
     """Law 1 with consistency: M = 3 equal copies are the plain loss and gradient."""
