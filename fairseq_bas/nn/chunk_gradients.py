@@ -35,6 +35,31 @@ def automatic_chunk_tokens(vocabulary: int, device_type: str = "cpu") -> int:
     return max(MIN_CHUNK_TOKENS, budget // (4 * vocabulary))
 
 
+def check_output_layer(
+    weight: Tensor, bias: Tensor | None, epsilon: float, chunk_tokens: int | None
+) -> None:
+    """Require what every chunked loss requires of its output layer and settings.
+
+    Args:
+        weight: (V, H), V >= 2.
+        bias: (V,) or None.
+        epsilon: label smoothing in [0, 1).
+        chunk_tokens: >= 1 or None.
+
+    Raises:
+        ValueError: if one of them is something else.
+    """
+    if weight.size(0) < 2:
+        raise ValueError("the vocabulary has one word, which leaves nothing to predict; give two")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        shapes = tuple(bias.shape), tuple(weight.shape)
+        raise ValueError(f"bias is {shapes[0]} for weight {shapes[1]}; give (V,)")
+    if not 0 <= epsilon < 1:
+        raise ValueError(f"label smoothing {epsilon} is outside [0, 1); give a number in it")
+    if chunk_tokens is not None and chunk_tokens < 1:
+        raise ValueError(f"a chunk of {chunk_tokens} tokens holds none; give 1 or more")
+
+
 def as_under_autocast(
     features: Tensor, weight: Tensor, bias: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -13,7 +13,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .chunk_gradients import Gradients, as_under_autocast, automatic_chunk_tokens, logits_of
+from .chunk_gradients import (
+    Gradients,
+    as_under_autocast,
+    automatic_chunk_tokens,
+    check_output_layer,
+    logits_of,
+)
 from .wide_product import wide_type
 
 
@@ -58,7 +64,8 @@ def chunked_smoothed_loss(
     >>> round(loss.item(), 4), [round(x, 4) for x in nll.tolist()]
     (2.7726, [1.3863, 0.0, 1.3863])
     """
-    _check(features, weight, target, bias, epsilon, chunk_tokens)
+    _check(features, weight, target)
+    check_output_layer(weight, bias, epsilon, chunk_tokens)
     num_tokens, kept = target.size(0), None
     if padding_idx is not None:
         kept = target.ne(padding_idx).nonzero().squeeze(1)
@@ -75,14 +82,7 @@ def chunked_smoothed_loss(
     return loss, nll
 
 
-def _check(
-    features: Tensor,
-    weight: Tensor,
-    target: Tensor,
-    bias: Tensor | None,
-    epsilon: float,
-    chunk_tokens: int | None,
-) -> None:
+def _check(features: Tensor, weight: Tensor, target: Tensor) -> None:
     shapes = [tuple(x.shape) for x in (features, weight, target)]
     if features.dim() != 2 or weight.dim() != 2 or features.size(1) != weight.size(1):
         raise ValueError(f"features and weight are {shapes[:2]}; give (N, H) and (V, H)")
@@ -90,14 +90,6 @@ def _check(
         raise ValueError(
             f"target is {target.dtype} {shapes[2]} for features {shapes[0]}; give int64 (N,)"
         )
-    if weight.size(0) < 2:
-        raise ValueError("the vocabulary has one word, which leaves nothing to predict; give two")
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"bias is {tuple(bias.shape)} for weight {shapes[1]}; give (V,)")
-    if not 0 <= epsilon < 1:
-        raise ValueError(f"label smoothing {epsilon} is outside [0, 1); give a number in it")
-    if chunk_tokens is not None and chunk_tokens < 1:
-        raise ValueError(f"a chunk of {chunk_tokens} tokens holds none; give 1 or more")
 
 
 class _ChunkedSmoothedLoss(torch.autograd.Function):

@@ -6,18 +6,25 @@ Logits, loss and gradients are formed a chunk at a time in the forward pass, as 
 Shapes: N tokens, M copies of each, A active copies, H hidden, V vocabulary, C tokens of a chunk.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .chunk_gradients import Gradients, as_under_autocast, automatic_chunk_tokens, logits_of
+from .chunk_gradients import (
+    Gradients,
+    as_under_autocast,
+    automatic_chunk_tokens,
+    check_output_layer,
+    logits_of,
+)
 from .divergence import DIVERGENCES, Predictions
 from .wide_product import wide_type
 
 LARGEST_LOG_RATIO = 32.0
-"""Bound on the difference of two copies' log-probabilities, for the range of half precision."""
+"""Difference of two copies' log-probabilities for which half precision has range to spare."""
 
 
 def consistent_smoothed_loss(
@@ -29,7 +36,7 @@ def consistent_smoothed_loss(
     divergence: str,
     coefficient: float,
     padding_idx: int | None = None,
-    active: range | None = None,
+    active: range | slice | None = None,
     chunk_tokens: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the label-smoothed cross entropy of copies, and how far apart they are.
@@ -48,7 +55,7 @@ def consistent_smoothed_loss(
         divergence: a key of ``divergence.DIVERGENCES``.
         coefficient: c >= 0.
         padding_idx: tokens with this target are left out; None for none.
-        active: the copies, of range(M), whose loss this is; None for all.
+        active: the copies, adjacent ones of range(M), whose loss this is; None for all.
         chunk_tokens: rows of logits held at a time (C times M); None chooses by V and device.
 
     Returns:
@@ -56,7 +63,8 @@ def consistent_smoothed_loss(
         0 for padding; and D summed over tokens, 0-dim, without gradient. All at least float32.
 
     Raises:
-        ValueError: if shapes do not fit or the divergence is unknown.
+        ValueError: if shapes or dtypes do not fit, the divergence is unknown, or a number or
+            ``active`` is out of range.
 
     >>> features, weight = torch.zeros(1, 2, 2), torch.eye(2)
     >>> target = torch.tensor([1])
@@ -64,9 +72,10 @@ def consistent_smoothed_loss(
     >>> round(loss.item(), 4), apart.item()
     (1.3863, 0.0)
     """
-    _check(features, weight, target, divergence)
+    _check(features, weight, target, divergence, coefficient)
+    check_output_layer(weight, bias, epsilon, chunk_tokens)
     num_tokens, copies = features.shape[:2]
-    active = range(copies) if active is None else active
+    own = _active_copies(active, copies)
     kept = None
     if padding_idx is not None:
         kept = target.ne(padding_idx).nonzero().squeeze(1)
@@ -74,7 +83,7 @@ def consistent_smoothed_loss(
     device = features.device.type
     rows = chunk_tokens or automatic_chunk_tokens(weight.size(0), device)
     features, weight, bias = as_under_autocast(features, weight, bias)
-    settings = (epsilon, divergence, coefficient, active, max(1, rows // copies))
+    settings = (epsilon, divergence, coefficient, own, max(1, rows // copies))
     with torch.autocast(device, enabled=False):
         loss, nll, apart = _ConsistentLoss.apply(
             features, weight, bias, target, settings, torch.is_grad_enabled()
@@ -84,7 +93,9 @@ def consistent_smoothed_loss(
     return loss, nll, apart
 
 
-def _check(features: Tensor, weight: Tensor, target: Tensor, divergence: str) -> None:
+def _check(
+    features: Tensor, weight: Tensor, target: Tensor, divergence: str, coefficient: float
+) -> None:
     if features.dim() != 3 or weight.dim() != 2 or features.size(2) != weight.size(1):
         shapes = tuple(features.shape), tuple(weight.shape)
         raise ValueError(f"features and weight are {shapes}; give (N, M, H) and (V, H)")
@@ -95,6 +106,21 @@ def _check(features: Tensor, weight: Tensor, target: Tensor, divergence: str) ->
         )
     if divergence not in DIVERGENCES:
         raise ValueError(f"no divergence {divergence!r}; use one of {', '.join(DIVERGENCES)}")
+    if not 0 <= coefficient < math.inf:
+        raise ValueError(f"coefficient {coefficient} is not a weight; give a number of 0 or more")
+
+
+def _active_copies(active: range | slice | None, copies: int) -> range:
+    """Return the range of the active copies: all of them for None."""
+    if active is None or isinstance(active, slice):
+        chosen = range(copies)[active or slice(None)]
+    else:
+        chosen = active
+    if not chosen or chosen.step != 1 or chosen.start < 0 or chosen.stop > copies:
+        raise ValueError(
+            f"active copies are {active} of {copies}; give adjacent ones between 0 and {copies}"
+        )
+    return chosen
 
 
 class _ConsistentLoss(torch.autograd.Function):

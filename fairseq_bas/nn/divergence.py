@@ -1,11 +1,13 @@
 """How far apart the predictions of the copies of a token are, with gradients by hand.
 
 Each divergence costs O(M V) a token, never O(M^2 V). The gradients are those with respect to the
-logits, so that a loss can add them up chunk by chunk in its forward pass.
+logits, so that a loss can add them up chunk by chunk in its forward pass. One copy is no distance
+from itself: for M = 1 all are 0.
 
 Shapes: C tokens, M copies of each, V vocabulary. p_i is the softmax of copy i, z_i its logits.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -34,6 +36,20 @@ Divergence = Callable[[Predictions], tuple[Tensor, Tensor]]
 """Takes predictions; returns the divergence D (C,) and d D / d logits (C, M, V)."""
 
 
+def _zero_for_one_copy(divergence: Divergence) -> Divergence:
+    """Let a divergence, which may divide by M - 1, return zeros for M = 1."""
+
+    @functools.wraps(divergence)
+    def wrapper(predictions: Predictions) -> tuple[Tensor, Tensor]:
+        probs = predictions.probs
+        if probs.size(1) == 1:
+            return probs.new_zeros(probs.size(0)), torch.zeros_like(probs)
+        return divergence(predictions)
+
+    return wrapper
+
+
+@_zero_for_one_copy
 def rdrop(predictions: Predictions) -> tuple[Tensor, Tensor]:
     """Return the mean over ordered pairs i != j of KL(p_i || p_j).
 
@@ -50,6 +66,7 @@ def rdrop(predictions: Predictions) -> tuple[Tensor, Tensor]:
     return value, _to_logits(free / pairs, probs)
 
 
+@_zero_for_one_copy
 def jensen_shannon(predictions: Predictions) -> tuple[Tensor, Tensor]:
     """Return H(mean of p_i) - mean of H(p_i)."""
     _, log_probs, probs, _ = predictions
@@ -58,6 +75,7 @@ def jensen_shannon(predictions: Predictions) -> tuple[Tensor, Tensor]:
     return weighted.sum((1, 2)), _to_logits(weighted, probs)
 
 
+@_zero_for_one_copy
 def from_clean(predictions: Predictions) -> tuple[Tensor, Tensor]:
     """Return the mean over the noisy copies i >= 1 of KL(p_0 || p_i), copy 0 being the clean one.
 
@@ -72,6 +90,7 @@ def from_clean(predictions: Predictions) -> tuple[Tensor, Tensor]:
     return value, _to_logits(free, probs)
 
 
+@_zero_for_one_copy
 def from_mean_logits(predictions: Predictions) -> tuple[Tensor, Tensor]:
     """Return the mean of KL(m || p_i), m the softmax of the mean logits (Shen et al. 2020, Cutoff).
 
@@ -84,6 +103,7 @@ def from_mean_logits(predictions: Predictions) -> tuple[Tensor, Tensor]:
     return -log_total, _to_logits(free.expand_as(probs), probs)
 
 
+@_zero_for_one_copy
 def between_logits(predictions: Predictions) -> tuple[Tensor, Tensor]:
     """Return the mean over pairs and over the vocabulary of (z_i - z_j)^2.
 
@@ -95,6 +115,7 @@ def between_logits(predictions: Predictions) -> tuple[Tensor, Tensor]:
     return scale * centred.pow(2).sum((1, 2)), centred.mul_(2 * scale)
 
 
+@_zero_for_one_copy
 def log_mean_exp(predictions: Predictions) -> tuple[Tensor, Tensor]:
     """Return -log(mean of p_i(y)) + mean of log p_i(y), which is at most 0.
 

@@ -63,6 +63,14 @@ def test_value_and_gradient_are_those_of_the_definition(kind, copies):
 
 
 @pytest.mark.parametrize("kind", DIVERGENCES)
+def test_one_copy_is_no_distance_from_itself(kind):
+    logits, target = draw(1)
+    value, gradient = DIVERGENCES[kind](predictions(logits, target))
+    assert value.shape == (C,) and gradient.shape == logits.shape
+    assert not value.any() and not gradient.any()
+
+
+@pytest.mark.parametrize("kind", DIVERGENCES)
 def test_equal_copies_have_none_and_others_have_the_right_sign(kind):
     logits, target = draw(1)
     value, gradient = DIVERGENCES[kind](predictions(logits.expand(C, 4, V), target))
