@@ -10,7 +10,11 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 logger = logging.getLogger(__name__)
 
 RECIPES: dict[str, dict[str, str]] = {
-    "low-resource": {"bas_replicas": "4"},
+    "low-resource": {
+        "bas_replicas": "4",
+        "bas_source_noise": "mask=0.1",
+        "bas_target_noise": "mask=0.1",
+    },
     "medium": {"bas_replicas": "4"},
     "large": {"bas_replicas": "2"},
 }
@@ -23,7 +27,10 @@ class RecipeConfig(FairseqDataclass):
 
     bas_recipe: Optional[RECIPE_CHOICES] = field(
         default=None,
-        metadata={"help": "settings that are known to work"},
+        metadata={
+            "help": "settings by the size of the training data, see docs/guide.md; flags that are "
+            "given as well win, the log says what was set"
+        },
     )
 
 
