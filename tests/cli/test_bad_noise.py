@@ -2,8 +2,10 @@
 
 import pytest
 
+from fairseq_bas.errors import UserError
 from tests.cli.test_bad_input import refusal, train
 from tests.helpers import run_workers, tiny_transformer
+from tests.unit.test_update import Setup
 
 MODEL = "--bas-subword-model"
 OURS = ("--criterion", "bas_cross_entropy")
@@ -77,8 +79,16 @@ M4 = ("--bas-replicas", "4")
         ),
     ],
 )
-def test_bad_flags(toy, tmp_path, flags, sentence):
-    assert refusal(train(toy, tmp_path / "ck", *flags)) == sentence
+def test_bad_flags(toy, flags, sentence):
+    """In this process, for time; the process below shows how a refusal ends a run."""
+    with pytest.raises(UserError) as refused:
+        Setup(toy, tiny_transformer, *flags)
+    assert str(refused.value) == sentence
+
+
+def test_a_refusal_ends_the_run_before_its_first_update(toy, tmp_path):
+    said = refusal(train(toy, tmp_path / "ck", "--bas-source-noise", "drop=2"))
+    assert said.startswith("--bas-source-noise drop=2: the value is out of range")
 
 
 def test_models_that_do_not_fit(toy, toy_pieces, tmp_path):

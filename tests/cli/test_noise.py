@@ -62,8 +62,8 @@ def test_lstm_trains_with_noise_and_consistency(toy_pieces, tmp_path):
     assert ["bas_consistency" in line for line in json_log(result, "train_inner")] == [True] * 6
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_recipe_is_said_and_can_be_overridden(toy_pieces, tmp_path, recipe):
+def test_recipe_is_said_and_can_be_overridden(toy_pieces, tmp_path):
+    recipe = "low-resource"
     result = train(toy_pieces, tmp_path, *OURS, "--bas-recipe", recipe, "--bas-replicas", 3)
     said = result.stdout + result.stderr
     for flag, value in RECIPES[recipe].items():
