@@ -14,10 +14,11 @@ __all__ = ["__version__", "register"]
 
 def register() -> None:
     """Make fairseq's checkpoints loadable and register the plugin's components with fairseq."""
-    from . import compat
+    from . import compat, run_hooks
 
     compat.install()
-    from . import criterion, task  # noqa: F401
+    run_hooks.install()
+    from . import criterion, model, optim, task  # noqa: F401
 
 
 if "fairseq" in sys.modules:

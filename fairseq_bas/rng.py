@@ -6,9 +6,9 @@ independent ones.
 
 Streams and their counters:
 
-============  ===========================================  =======================================
+============= ============================================ =======================================
 stream        counters                                     draws
-============  ===========================================  =======================================
+============= ============================================ =======================================
 dropout       update, first sentence id of the             everything the model draws in one pass
               micro-batch, first replica of the pass
 source_noise  update                                       noise of the source; ``noise.keyed``
@@ -18,7 +18,11 @@ subword       epoch, sentence id, replica, side            the segmentation of o
                                                            is the source, 1 the target)
 layerdrop     update, number of the stack of layers        the layers left out, where all passes of
                                                            an update leave out the same
-============  ===========================================  =======================================
+forward_masks update                                       weight and word-type masks of language
+                                                           models, where all passes share them
+bptt          epoch                                        lengths of the windows of streams
+rotation      epoch                                        where each stream begins
+============= ============================================ =======================================
 """
 
 import struct
@@ -30,6 +34,9 @@ STREAMS = {
     "target_noise": 1,
     "subword": 4,
     "layerdrop": 2,
+    "forward_masks": 1,
+    "bptt": 1,
+    "rotation": 1,
 }
 
 

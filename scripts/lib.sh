@@ -13,6 +13,39 @@ die() {
     exit 1
 }
 
+read_options() { # read_options "NAME..." ARGS...: each --NAME VALUE into the variable NAME
+    local names=" $1 " name
+    shift
+    while [ $# -gt 0 ]; do
+        if [ "$1" = -h ] || [ "$1" = --help ]; then # the comment at the head of the script
+            sed -n '2,/^source/{/^#/s/^# \{0,1\}//p}' "$0"
+            exit 0
+        fi
+        name="${1#--}"
+        [[ "$1" == --* && "$names" == *" $name "* ]] || die "unknown option $1; see --help"
+        [ $# -ge 2 ] || die "$1 needs a value; see --help"
+        printf -v "${name//-/_}" %s "$2"
+        shift 2
+    done
+}
+
+need_whole() { # need_whole NUMBER...: refuse what is not 1, 2, 3, ...
+    local number
+    for number in "$@"; do
+        [[ "$number" =~ ^[1-9][0-9]*$ ]] ||
+            die "$number is not a whole number of at least 1; see --help"
+    done
+}
+
+use_threads() { # as many as there are cores, up to 8, unless the user has said how many
+    OMP_NUM_THREADS="${OMP_NUM_THREADS:-$("$BAS_PYTHON" -c 'import os; print(min(8, os.cpu_count()))')}"
+    export OMP_NUM_THREADS
+}
+
+own_folder() { # own_folder OUT CORPUS: a folder in OUT for work on this corpus
+    printf '%s/%s-%s' "$1" "$(basename "$2")" "$(cksum <<<"$2" | cut -d' ' -f1)"
+}
+
 fairseq() { # fairseq train|generate|preprocess ARGS...
     local command="$1"
     shift
@@ -59,6 +92,24 @@ train_small() { # train_small BIN RUN FLAGS...: into RUN; resumes what was inter
         --validate-interval 1000000 --save-interval 1000000 "$@" >>"$run/train.log" 2>&1 ||
         die "training stopped; its last words: $(tail -n 1 "$run/train.log") (all of them: $run/train.log)"
     touch "$run/done"
+}
+
+followed() { # followed LOG KEY UPDATES COMMAND...: run it, with a line for each validation in LOG
+    local log="$1" key="$2" of="${3:+ of $3}" trainer update value
+    shift 3
+    mkdir -p "$(dirname "$log")"
+    touch "$log"
+    "$@" &
+    trainer=$!
+    # shellcheck disable=SC2064
+    trap "pkill -P $trainer 2>/dev/null; kill $trainer 2>/dev/null" EXIT
+    tail -n 0 -F --pid="$trainer" "$log" 2>/dev/null |
+        sed -nu 's/.*| valid | .*"valid_'"$key"'": "\([^"]*\)".*"valid_num_updates": "\([^"]*\)".*/\2 \1/p' |
+        while read -r update value; do
+            printf '   update %5s%s   valid %s %s\n' "$update" "$of" "$key" "$value"
+        done
+    wait "$trainer"
+    trap - EXIT
 }
 
 generate_small() { # generate_small BIN CHECKPOINT OUT: translate the test set into the log OUT

@@ -4,10 +4,12 @@
 #   bash scripts/setup.sh                           .venv with tested versions (constraints.txt)
 #   BAS_PYTHON=/path/python bash scripts/setup.sh   add what is missing to that environment
 #   bash scripts/setup.sh --fairseq-fixed           .venv-fixed: the other build of fairseq
+#   BAS_SKIP_SETUP=1 bash scripts/ANY.sh            use the environment as it is, install nothing
 #
 # An active environment that has torch and a fairseq is used as it is: both keep their versions.
 # Takes a few minutes where torch has to be downloaded.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+[ -z "${BAS_SKIP_SETUP:-}" ] || exit 0
 constraints="$BAS_ROOT/scripts/constraints.txt"
 extras="plot,dev"
 

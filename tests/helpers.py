@@ -147,6 +147,20 @@ def tiny_lstm_lm(toy_lm: Toy, save_dir: Path, *, task: str = "language_modeling"
     ]
 
 
+def tiny_awd_lstm_lm(
+    toy_lm: Toy, save_dir: Path, *, task: str = "bas_language_modeling"
+) -> list[object]:
+    """Return ``fairseq-train`` flags of a two-layer AWD-LSTM of width 16 on five streams."""
+    rates = [f"--bas-dropout-{place}" for place in ("embedding", "input", "hidden", "output")]
+    return [
+        *(toy_lm.bin, "--task", task, "--arch", "bas_awd_lstm_lm", "--tokens-per-sample", 12),
+        *("--bas-embed-dim", 16, "--bas-hidden-dim", 24, "--bas-layers", 2, "--batch-size", 5),
+        *(flag for rate in rates for flag in (rate, 0.1)),
+        *("--bas-weight-drop", 0.2, "--criterion", "bas_cross_entropy"),
+        *_tiny(save_dir),
+    ]
+
+
 EVAL_BLEU = [
     *("--eval-bleu", "--eval-bleu-args", '{"beam": 1, "max_len_a": 1, "max_len_b": 3}'),
     *("--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric"),

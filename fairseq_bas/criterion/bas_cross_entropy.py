@@ -13,10 +13,13 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from fairseq.logging import metrics
 
 from ..errors import UserError
+from ..model.unwrap import unwrapped
+from ..nn.activation_penalty import activation_penalty
 from ..nn.chunked_loss import chunked_smoothed_loss
 from ..nn.consistent_loss import consistent_smoothed_loss
 from ..nn.mixed_labels import mixed_label_correction
 from ..replicate import sentence_major
+from .adaptive import adaptive_nll
 from .consistency_config import BasCrossEntropyConfig, consistency_weight
 from .projection import output_layer_replaced, projection_of
 
@@ -43,6 +46,8 @@ class BasCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         bas_consistency=None,
         bas_consistency_weight=None,
         bas_consistency_warmup=0,
+        bas_ar=0.0,
+        bas_tar=0.0,
     ):
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
         if bas_chunk_tokens is not None and bas_chunk_tokens < 1:
@@ -58,6 +63,10 @@ class BasCrossEntropy(LabelSmoothedCrossEntropyCriterion):
                 "updates"
             )
         self.warmup = bas_consistency_warmup
+        for flag, value in (("--bas-ar", bas_ar), ("--bas-tar", bas_tar)):
+            if not 0 <= value < math.inf:
+                raise UserError(f"{flag} {value} is out of range; give a number of at least 0")
+        self.ar, self.tar = bas_ar, bas_tar
 
     @property
     def compares_copies(self) -> bool:
@@ -75,20 +84,28 @@ class BasCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         """
         compares = self.compares_copies and sample.get("num_replicas", 1) > 1
         mixes = "mix_target" in sample
-        projection = None if self.report_accuracy or not reduce else projection_of(model)
+        fast = reduce and not self.report_accuracy
+        projection = projection_of(model) if fast else None
+        adaptive = getattr(getattr(unwrapped(model), "decoder", None), "adaptive_softmax", None)
         if projection is None and (compares or mixes):
             raise UserError(
                 "consistency and mix need a model whose output layer is one linear map, without "
                 "adaptive softmax or --report-accuracy; change the model or leave them out"
             )
         extra = {}
-        if projection is None:
-            net_output, loss, nll = self._plain(model, sample)
-        elif compares:
-            loss, nll, extra = self._consistent(model, sample, projection)
+        if projection is not None and compares:
+            net_output, loss, nll, extra = self._consistent(model, sample, projection)
+        elif projection is not None:
+            net_output, loss, nll = self._chunked(model, sample, projection)
+        elif fast and adaptive is not None and self.eps == 0:
+            net_output, loss, nll = self._adaptive(model, sample, adaptive)
         else:
-            loss, nll = self._chunked(model, sample, projection)
+            net_output, loss, nll = self._plain(model, sample)
         total = loss.sum()
+        if (self.ar or self.tar) and model.training:
+            penalty = self._activation_penalty(net_output[1], sample)
+            total = total + penalty * sample["ntokens"]
+            extra["bas_activation"] = penalty.detach() * sample["ntokens"]
         log = {
             "loss": total.data,
             "nll_loss": nll.sum(),
@@ -129,7 +146,8 @@ class BasCrossEntropy(LabelSmoothedCrossEntropyCriterion):
             return loss + on_target * moved.sum(), nll + moved.detach()
 
         with output_layer_replaced(projection.decoder, loss_of):
-            return model(**sample["net_input"])[0]
+            net_output = model(**sample["net_input"])
+        return net_output, *net_output[0]
 
     def _moved_by_mixing(self, features, projection, target, sample):
         other = sample["mix_target"][:, self.ignore_prefix_size :]
@@ -163,14 +181,35 @@ class BasCrossEntropy(LabelSmoothedCrossEntropyCriterion):
             )
 
         with output_layer_replaced(projection.decoder, loss_of):
-            loss, nll, divergence = model(**sample["net_input"])[0]
+            net_output = model(**sample["net_input"])
+        loss, nll, divergence = net_output[0]
         nll = nll[:, first : first + rows].unflatten(0, (len(target), -1)).transpose(1, 2)
         by_row = nll.reshape(len(row), -1)[row]
-        return loss, by_row.flatten(), {"bas_consistency": rows * divergence}
+        return net_output, loss, by_row.flatten(), {"bas_consistency": rows * divergence}
 
     def _weight_at(self, update_num):
         """Return the weight of the consistency term, which rises linearly over the warm-up."""
         return self.weight * min(1.0, (update_num + 1) / max(1, self.warmup))
+
+    def _adaptive(self, model, sample, softmax):
+        target = sample["target"][:, self.ignore_prefix_size :].reshape(-1)
+
+        def loss_of(features):
+            features = features[:, self.ignore_prefix_size :].flatten(0, 1)
+            return adaptive_nll(softmax, features, target, self.padding_idx)
+
+        with output_layer_replaced(unwrapped(model).decoder, loss_of):
+            net_output = model(**sample["net_input"])
+        return net_output, net_output[0], net_output[0].detach()
+
+    def _activation_penalty(self, extra, sample):
+        if not isinstance(extra, dict) or "raw" not in extra:
+            raise UserError(
+                f"--bas-ar {self.ar} and --bas-tar {self.tar} are about the LSTM layers of --arch "
+                "bas_awd_lstm_lm; leave them out, or change the model"
+            )
+        keep = sample["net_input"]["src_tokens"].ne(self.padding_idx).transpose(0, 1)
+        return activation_penalty(extra["dropped"], extra["raw"], self.ar, self.tar, keep)
 
     def _plain(self, model, sample):
         net_output = model(**sample["net_input"])
@@ -185,15 +224,17 @@ class BasCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         """Log fairseq's metrics, and of a batch with replicas two more (base 2, a token).
 
         ``replica_std`` is the standard deviation over replicas (M - 1) of a replica's nll;
-        ``bas_consistency`` is the consistency term without its weight.
+        ``bas_consistency`` is the consistency term without its weight, ``bas_activation`` the
+        regularisation of activations with its own.
         """
         super().reduce_metrics(logging_outputs)
         tokens = sum(log["ntokens"] for log in logging_outputs)
         if not tokens:
             return
-        if "bas_consistency" in logging_outputs[0]:
-            term = sum(log["bas_consistency"] for log in logging_outputs)
-            metrics.log_scalar("bas_consistency", term / tokens / math.log(2), tokens, round=4)
+        for name in ("bas_consistency", "bas_activation"):
+            if name in logging_outputs[0]:
+                term = sum(log[name] for log in logging_outputs)
+                metrics.log_scalar(name, term / tokens / math.log(2), tokens, round=4)
         keys = [key for key in logging_outputs[0] if key.startswith(REPLICA_KEY)]
         if keys:
             sums = [sum(log[key] for log in logging_outputs) for key in keys]

@@ -53,6 +53,20 @@ class BasCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionConfig):
         default=0,
         metadata={"help": "updates over which that weight rises linearly from zero"},
     )
+    bas_ar: float = field(
+        default=0.0,
+        metadata={
+            "help": "activation regularisation: times the mean square of the last LSTM layer's "
+            "output after dropout (AWD-LSTM: 2)"
+        },
+    )
+    bas_tar: float = field(
+        default=0.0,
+        metadata={
+            "help": "temporal activation regularisation: times the mean square of its change from "
+            "one step to the next, before dropout (AWD-LSTM: 1)"
+        },
+    )
 
 
 def consistency_weight(kind: str, given: Optional[float]) -> float:

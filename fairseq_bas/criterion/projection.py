@@ -4,12 +4,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from fairseq.models import BaseFairseqModel, FairseqDecoder, FairseqEncoderDecoderModel
+from fairseq.models import (
+    BaseFairseqModel,
+    FairseqDecoder,
+    FairseqEncoderDecoderModel,
+    FairseqLanguageModel,
+)
 from fairseq.models.lstm import LSTMDecoder, LSTMModel
 from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
 from torch import Tensor, nn
 
+from ..model.lstm_lm_decoder import LSTMLanguageModelDecoder
 from ..model.unwrap import unwrapped
+
+DECODERS = (TransformerDecoderBase, LSTMDecoder, LSTMLanguageModelDecoder)
 
 
 class Projection(NamedTuple):
@@ -27,19 +35,27 @@ def projection_of(model: nn.Module) -> Projection | None:
         model: a fairseq model, wrapped for data-parallel training or not.
 
     Returns:
-        The projection of a Transformer or LSTM decoder; None for an adaptive softmax, and for any
-        model, decoder or layer that changes how logits, targets or probabilities are made.
+        The projection of a Transformer or LSTM decoder; None for an adaptive softmax or a mixture
+        of softmaxes, and for any model, decoder or layer that changes how logits, targets or
+        probabilities are made.
     """
     model = unwrapped(model)
     decoder = getattr(model, "decoder", None)
     if decoder is None or getattr(decoder, "adaptive_softmax", None) is not None:
         return None
     stock = (
-        _inherits(model, "forward", TransformerModelBase, LSTMModel, FairseqEncoderDecoderModel)
+        _inherits(
+            model,
+            "forward",
+            TransformerModelBase,
+            LSTMModel,
+            FairseqEncoderDecoderModel,
+            FairseqLanguageModel,
+        )
         and _inherits(model, "get_targets", BaseFairseqModel)
         and _inherits(model, "get_normalized_probs", BaseFairseqModel, TransformerModelBase)
         and _inherits(model, "get_normalized_probs_scriptable", BaseFairseqModel)
-        and _inherits(decoder, "forward", TransformerDecoderBase, LSTMDecoder)
+        and _inherits(decoder, "forward", *DECODERS)
         and _inherits(decoder, "get_normalized_probs", FairseqDecoder)
         and _inherits(decoder, "get_normalized_probs_scriptable", FairseqDecoder)
     )
@@ -55,6 +71,8 @@ def _output_layer(decoder: FairseqDecoder) -> nn.Module | None:
         return decoder.output_projection
     if _inherits(decoder, "output_layer", LSTMDecoder):
         return decoder.embed_tokens if decoder.share_input_output_embed else decoder.fc_out
+    if _inherits(decoder, "output_layer", LSTMLanguageModelDecoder):
+        return decoder.output_projection if decoder.mixture is None else None
     return None
 
 

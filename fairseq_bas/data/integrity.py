@@ -114,6 +114,33 @@ def verify_split(
     return total
 
 
+def verify_monolingual_split(data_dir: str | os.PathLike[str], split: str) -> int | None:
+    """Check a split of a text without translation: it is there, whole and not empty.
+
+    Args:
+        data_dir: folder written by ``fairseq-preprocess --only-source``.
+        split: name of the split, e.g. ``train``.
+
+    Returns:
+        The number of sentences; None if it is not memory-mapped and was not checked.
+
+    Raises:
+        ValueError: in one sentence, if anything of this does not hold.
+    """
+    prefix = Path(data_dir, split)
+    if not is_mmap_dataset(prefix):
+        return None
+    if not Path(f"{prefix}.idx").is_file():
+        raise ValueError(
+            f"{os.fspath(data_dir)} holds no {split}.idx; pass the --destdir of fairseq-preprocess "
+            "--only-source"
+        )
+    count = verify_mmap_dataset(prefix)
+    if count == 0:
+        raise ValueError(f"{prefix}.idx holds no sentence; {_AGAIN} on text that is not empty")
+    return count
+
+
 def verify_dictionary(data_dir: str | os.PathLike[str], lang: str | None = None) -> int:
     """Check that ``dict.LANG.txt`` is there and that every line is ``TOKEN COUNT``.
 

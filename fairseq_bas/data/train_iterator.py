@@ -24,13 +24,21 @@ LAYOUT_FLAGS = {
     "update_freq": "--update-freq",
     "seed": "--seed",
     "subword": "subword noise",
+    "batching": "the text read as",
     "readers": "a number of workers with different micro-batches of",
     "sentences": "a number of training sentences of",
 }
 
 
 class TrainIterator(EpochBatchIterator):
-    """Yield keyed micro-batches and refuse to resume at a position that means something else."""
+    """Yield keyed micro-batches and refuse to resume at a position that means something else.
+
+    Attributes:
+        companion: what else belongs to the position, if anything: an object with ``state_dict`` and
+            ``load_state_dict``.
+    """
+
+    companion: Any = None
 
     @classmethod
     def of(cls, iterator: EpochBatchIterator, layout: dict[str, Any]) -> "TrainIterator":
@@ -59,7 +67,10 @@ class TrainIterator(EpochBatchIterator):
 
     def state_dict(self) -> dict[str, Any]:
         """Return fairseq's position with the layout that gives it a meaning."""
-        return {**super().state_dict(), "bas_layout": self.layout, "bas_length": len(self)}
+        state = {**super().state_dict(), "bas_layout": self.layout, "bas_length": len(self)}
+        if self.companion is not None:
+            state["bas_companion"] = self.companion.state_dict()
+        return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the position.
@@ -71,6 +82,8 @@ class TrainIterator(EpochBatchIterator):
             with refuse_with():
                 self._check(state_dict["bas_layout"], state_dict)
         super().load_state_dict(state_dict)
+        if self.companion is not None and "bas_companion" in state_dict:
+            self.companion.load_state_dict(state_dict["bas_companion"])
 
     def _check(self, stored: dict[str, Any], state: dict[str, Any]) -> None:
         stored = {**dict.fromkeys(LAYOUT_FLAGS, "none"), **stored}

@@ -1,1 +1,5 @@
-"""How the plugin reaches into fairseq's models."""
+"""Registered architectures, and how the plugin reaches into fairseq's models."""
+
+from . import bas_awd_lstm_lm
+
+__all__ = ["bas_awd_lstm_lm"]

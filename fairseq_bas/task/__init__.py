@@ -1,5 +1,5 @@
 """Tasks: what fairseq trains on, and how one update runs."""
 
-from . import bas_translation
+from . import bas_language_modeling, bas_translation
 
-__all__ = ["bas_translation"]
+__all__ = ["bas_language_modeling", "bas_translation"]

@@ -26,6 +26,7 @@ class CopyNoise:
         pipelines: the noises of each side that has any.
         padding: id of the padding symbol.
         left_pad_source: True if the source is padded on the left.
+        decoder_input: name of what the decoder reads in ``net_input``.
     """
 
     def __init__(
@@ -35,12 +36,14 @@ class CopyNoise:
         pipelines: Mapping[str, NoisePipeline] | None = None,
         padding: int = 1,
         left_pad_source: bool = True,
+        decoder_input: str = "prev_output_tokens",
     ):
         self.plan = plan
         self.seed = seed
         self.pipelines = pipelines or {}
         self.padding = padding
         self.left_pad_source = left_pad_source
+        self.decoder_input = decoder_input
 
     def apply(self, copies: Sample, update_num: int) -> Sample:
         """Return the copies with noise in their tokens, rows sorted by source length.
@@ -78,8 +81,8 @@ class CopyNoise:
     def fingerprints(self, copies: Sample) -> torch.Tensor:
         """Return a hash (B, R) of what each copy of each sentence reads."""
         net_input = copies["net_input"]
-        rows = fingerprints(net_input["prev_output_tokens"], self.padding)
-        if self.plan.split == "input":
+        rows = fingerprints(net_input[self.decoder_input], self.padding)
+        if self.plan.source:
             rows = rows * 31 + fingerprints(net_input["src_tokens"], self.padding)
         return sentence_major(rows, copies["row"], copies["rows_per_sentence"])
 
@@ -110,9 +113,9 @@ class CopyNoise:
             copies["net_input"],
             copies["num_replicas"],
         )
-        keys, clean = self._keys("target", copies), net_input["prev_output_tokens"]
+        keys, clean = self._keys("target", copies), net_input[self.decoder_input]
         noisy = pipeline.tokens(clean, keys, num_replicas, left_pad=False)
-        net_input["prev_output_tokens"], copies["target_cut"] = noisy.tokens, noisy.cut
+        net_input[self.decoder_input], copies["target_cut"] = noisy.tokens, noisy.cut
         copies["target"] = pipeline.labels(copies["target"], clean, keys, num_replicas)
         return copies
 

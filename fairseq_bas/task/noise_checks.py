@@ -3,6 +3,7 @@
 from torch import nn
 
 from ..criterion.bas_cross_entropy import BasCrossEntropy
+from ..model.forward_masks import draws_forward_masks
 from ..model.noisy_embedding import embedding_of
 from ..noise.policy import EMBEDDING_NOISES
 from .noise_config import FLAG, NoisePlan
@@ -27,6 +28,11 @@ def check_model(plan: NoisePlan, model: nn.Module, arch: str) -> None:
                 f"{FLAG[side]} {policy} changes embeddings, and the {part} of --arch {arch} has "
                 f"none that can be reached (embed_tokens); leave out {', '.join(EMBEDDING_NOISES)}"
             )
+    if plan.masks_by_copy and not draws_forward_masks(model):
+        raise ValueError(
+            f"--bas-forward-masks copy is for dropped weights and word types, which --arch {arch} "
+            "has not; pass --arch bas_awd_lstm_lm, or leave it out"
+        )
     if plan.split == "output" and not hasattr(getattr(model, "decoder", None), "extract_features"):
         raise ValueError(
             f"--bas-share output needs a decoder with extract_features, which --arch {arch} has "

@@ -9,7 +9,7 @@ from ..model.shared_trunk import SPLITS
 from ..noise.policy import NoisePolicy, Variation, parse_noise
 
 SHARE_CHOICES = ChoiceEnum(list(SPLITS))
-MASK_CHOICES = ChoiceEnum(["pass", "update"])
+MASK_CHOICES = ChoiceEnum(["pass", "update", "copy"])
 UNIT_CHOICES = ChoiceEnum(["word", "token"])
 FLAG = {"source": "--bas-source-noise", "target": "--bas-target-noise"}
 
@@ -85,8 +85,9 @@ class NoiseConfig(FairseqDataclass):
     bas_forward_masks: MASK_CHOICES = field(
         default="pass",
         metadata={
-            "help": "draw noise that all rows of a forward pass share (LayerDrop) anew for every "
-            "pass, or once an update"
+            "help": "draw noise that all rows of a forward pass share (LayerDrop, dropped weights "
+            "and word types) anew for every pass, or once an update, or (weights and word types) "
+            "for every copy in a pass"
         },
     )
 
@@ -112,6 +113,7 @@ class NoisePlan:
         self.split = str(cfg.bas_share)
         self.output_dropout = cfg.bas_output_dropout
         self.masks_by_update = str(cfg.bas_forward_masks) == "update"
+        self.masks_by_copy = str(cfg.bas_forward_masks) == "copy"
         self.by_token = str(cfg.bas_noise_unit) == "token"
         self.subword_nbest = cfg.bas_subword_nbest
         self.subword_models = _by_side(cfg.bas_subword_model)

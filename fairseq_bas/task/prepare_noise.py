@@ -1,12 +1,13 @@
 """Make what noise needs to know of a training set: vocabularies, bigrams, subword samplers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
-from fairseq.data import Dictionary, LanguagePairDataset
+from fairseq.data import Dictionary, FairseqDataset, LanguagePairDataset
 from torch import Tensor
 
 from ..data.sampled_pairs import SampledPairs
+from ..data.streams import StreamText
 from ..noise.bigram import bigram_statistics
 from ..noise.pipeline import NoisePipeline
 from ..noise.subword import SubwordSampler
@@ -25,23 +26,54 @@ def prepared_noise(task, pairs: LanguagePairDataset) -> CopyNoise:
     Raises:
         ValueError: one sentence, if the text does not fit the noise.
     """
-    texts = {"source": pairs.src, "target": pairs.tgt}
-    plan, pipelines = task.noise_plan, {}
-    for side, dictionary in _dictionaries(task).items():
+    texts = {
+        "source": _after_end_of_sentence(pairs.src),
+        "target": _after_end_of_sentence(pairs.tgt),
+    }
+    return CopyNoise(
+        task.noise_plan,
+        task.cfg.seed,
+        _pipelines(task.noise_plan, _dictionaries(task), texts),
+        padding=task.source_dictionary.pad(),
+        left_pad_source=task.cfg.left_pad_source,
+    )
+
+
+def prepared_language_noise(task, text: FairseqDataset) -> CopyNoise:
+    """Return the noise of a language model's copies.
+
+    Args:
+        task: a task with ``noise_plan`` and a dictionary.
+        text: its training set, as streams or as fairseq's blocks.
+
+    Raises:
+        ValueError: one sentence, if the text does not fit the noise.
+    """
+    if isinstance(text, StreamText):
+        sentences: Iterator[Tensor] = iter([torch.from_numpy(text.tokens).long()])
+    else:
+        sentences = (text[index]["target"] for index in range(len(text)))
+    return CopyNoise(
+        task.noise_plan,
+        task.cfg.seed,
+        _pipelines(task.noise_plan, {"target": task.dictionary}, {"target": sentences}),
+        padding=task.dictionary.pad(),
+        decoder_input="src_tokens",
+    )
+
+
+def _pipelines(
+    plan: NoisePlan, dictionaries: Mapping[str, Dictionary], texts: Mapping[str, Iterator[Tensor]]
+) -> dict[str, NoisePipeline]:
+    pipelines = {}
+    for side, dictionary in dictionaries.items():
         policy = plan.policies[side]
         if policy:
             vocabulary, bigrams = vocabulary_from(dictionary, plan.by_token), None
             if policy.any_of("bigram", "bigram-labels"):
-                text = _after_end_of_sentence(texts[side])
-                bigrams = bigram_statistics(text, len(dictionary), vocabulary.protected)
+                bigrams = bigram_statistics(texts[side], len(dictionary), vocabulary.protected)
             pipelines[side] = NoisePipeline(policy, vocabulary, plan.variation, bigrams)
-    return CopyNoise(
-        plan,
-        task.cfg.seed,
-        pipelines,
-        padding=task.source_dictionary.pad(),
-        left_pad_source=task.cfg.left_pad_source,
-    )
+    return pipelines
 
 
 def with_sampled_subwords(task, pairs: LanguagePairDataset) -> LanguagePairDataset | SampledPairs:

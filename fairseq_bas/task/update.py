@@ -71,7 +71,7 @@ class ReplicatedUpdate:
             shard_id=shard_id // group,
             # Batches are made once a run, from the epoch given here: a resumed run must make
             # those of the first epoch, or its position would point into other batches.
-            epoch=epoch if kwargs.get("update_epoch_batch_itr") else 1,
+            epoch=epoch if self._batches_change_by_epoch(dataset, **kwargs) else 1,
             **kwargs,
         )
         if not isinstance(iterator, TrainIterator):
@@ -81,6 +81,9 @@ class ReplicatedUpdate:
                 self.dataset_to_epoch_iter[dataset] = iterator
         self._train_iterator = iterator
         return iterator
+
+    def _batches_change_by_epoch(self, dataset, update_epoch_batch_itr=False, **_):
+        return update_epoch_batch_itr
 
     def _layout(self, max_tokens=None, max_sentences=None, required_batch_size_multiple=1, **_):
         return {
@@ -137,12 +140,13 @@ class ReplicatedUpdate:
         for replicas in passes:
             copies = {**self._copies(sample, replicas, update_num), **peers}
             with (
-                self.copy_noise.in_model(model, copies),
+                self._in_model(model, copies),
                 _no_gradient_traffic(model, unless=replicas is passes[-1]),
             ):
                 loss, sample_size, log = super().train_step(
                     copies, model, averaged, optimizer, update_num, ignore_grad, **kwargs
                 )
+            self._after_pass(copies)
             outputs.append((loss.detach(), sample_size, _with_rows(log, copies)))
             if self.noise_plan.changes_text:
                 fingerprints.append(self.copy_noise.fingerprints(copies))
@@ -168,6 +172,13 @@ class ReplicatedUpdate:
             copies = replicate(sample, replicas, num_replicas, shared)
         return self.copy_noise.apply(copies, update_num)
 
+    def _in_model(self, model, copies):
+        """Return a context in which the model makes its part of the noise of these copies."""
+        return self.copy_noise.in_model(model, copies)
+
+    def _after_pass(self, copies):
+        """Take what a pass with gradient leaves for the next micro-batch: here nothing."""
+
     def _features_of_all(self, sample, model, criterion, optimizer, update_num):
         """Return what a loss over all copies has to know of those in other passes.
 
@@ -181,7 +192,7 @@ class ReplicatedUpdate:
             with (
                 torch.no_grad(),
                 torch.autocast("cuda", enabled=isinstance(optimizer, AMPOptimizer)),
-                self.copy_noise.in_model(model, copies),
+                self._in_model(model, copies),
             ):
                 features.append(criterion.features_by_sentence(model, copies))
         return {"peer_features": torch.cat(features, dim=1)}

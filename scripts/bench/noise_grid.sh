@@ -12,6 +12,7 @@
 #
 # Each run uses one thread; --jobs run side by side. Safe to interrupt and call again.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/lib_grid.sh"
 
 corpus="" out="" systems="" updates=500 tokens=1500 seeds="1 2" jobs=2 vocab=2000 train_pairs=""
 while [ $# -gt 0 ]; do
@@ -39,32 +40,6 @@ done
 corpus="$(cd "$corpus" && pwd)"
 export OMP_NUM_THREADS=1
 bin="$out/bin"
-
-declare -a names=()
-declare -A flags_of=()
-read_systems() { # the list into names and flags_of
-    local line name flags
-    while read -r line || [ -n "$line" ]; do
-        read -r name flags <<<"${line%%#*}" || true
-        [ -n "$name" ] || continue
-        [[ "$name" =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] ||
-            die "$systems names a system $name; use letters, digits and . _ - only"
-        [ -z "${flags_of[$name]+known}" ] || die "$systems names $name twice; give each its own name"
-        names+=("$name")
-        flags_of[$name]="$flags"
-    done <"$systems"
-    [ ${#names[@]} -gt 0 ] || die "$systems names no system; write a name and flags on each line"
-}
-
-made_with() { # made_with SETTINGS FILE PRODUCT: keep SETTINGS in FILE; refuse if others made PRODUCT
-    local settings before=""
-    read -r settings <<<"$1"
-    [ ! -e "$2" ] || before="$(<"$2")"
-    [ ! -e "$3" ] || [ "$before" = "$settings" ] ||
-        die "$(dirname "$2") was made with '$before', not with '$settings'; delete it, or choose" \
-            "another --out"
-    printf '%s\n' "$settings" >"$2"
-}
 
 shorten() { # shorten PAIRS: the corpus with the first pairs of its training text, into OUT/corpus
     local pairs="$1" split side lines
@@ -111,14 +86,6 @@ if [ -n "$train_pairs" ]; then
     [ -e "$bin/done" ] || shorten "$train_pairs"
 fi
 prepare "$text" "$out" "$vocab"
-failed=0
-for seed in $seeds; do
-    for name in "${names[@]}"; do
-        while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n || failed=1; done
-        one_run "$name" "$seed" &
-    done
-done
-while [ -n "$(jobs -rp)" ]; do wait -n || failed=1; done
-[ "$failed" = 0 ] || die "a run failed; see above"
+run_grid "$seeds" "$jobs"
 "$BAS_PYTHON" "$BAS_ROOT/scripts/bench/noise_grid_table.py" --runs "$out/runs" \
     --ref "$corpus/test.tgt" --systems "$systems" --seeds "$seeds"

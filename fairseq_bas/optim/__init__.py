@@ -1,0 +1,5 @@
+"""Optimizers registered with fairseq."""
+
+from . import bas_nt_asgd
+
+__all__ = ["bas_nt_asgd"]

@@ -1,0 +1,129 @@
+"""Moments of a run that fairseq tells nobody about, told to the optimizer and the task.
+
+An object takes part by having the method; whatever has none of them runs as in plain fairseq.
+All are called on every worker.
+
+==============================  ===================================================  =============
+method                          called                                               of
+==============================  ===================================================  =============
+``begin_run(cfg)``              after the optimizer was built                        the optimizer
+``observe_validation(l, max)``  after each validation that counts, once              the optimizer
+``before_evaluation()``         before a validation and before a checkpoint          the optimizer
+``before_update()``             before an update                                     the optimizer
+``before_save()``               before a checkpoint, after ``before_evaluation()``   the task
+==============================  ===================================================  =============
+
+``observe_validation`` gets the value of ``--best-checkpoint-metric`` on the first validation set
+and whether larger is better, before the checkpoint of the same moment is written, so that a
+resumed run knows exactly what the checkpoint's run knew. Validations without a checkpoint count
+too. A validation that only the end of a run asked for (``--max-update``, ``--stop-time-hours``)
+does not count: a run that was not stopped there has none. A training loop that is not
+``fairseq_cli.train`` must call ``observe_validation`` itself.
+
+``before_evaluation`` and ``before_update`` return True where they changed weights; the half
+precision copy of the weights is then brought up to date. A crash in the middle of an update is
+saved without hooks.
+"""
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from fairseq import checkpoint_utils
+from fairseq.trainer import Trainer
+
+
+@functools.cache
+def install() -> None:
+    """Put the calls into fairseq. Calling it again does nothing."""
+    checkpoint_utils.save_checkpoint = _prepared_save(checkpoint_utils.save_checkpoint)
+    Trainer._build_optimizer = _announced_build(Trainer._build_optimizer)
+    Trainer.begin_valid_epoch = _after_weight_hook("before_evaluation", Trainer.begin_valid_epoch)
+    Trainer.train_step = _after_weight_hook("before_update", Trainer.train_step)
+
+
+def _hook(trainer: Trainer, name: str) -> Callable[..., Any] | None:
+    """Return a method of the optimizer that is inside of any wrapper for half precision."""
+    optimizer = trainer.optimizer
+    for attribute in ("fp32_optimizer", "wrapped_optimizer"):
+        optimizer = getattr(optimizer, attribute, optimizer)
+    return getattr(optimizer, name, None)
+
+
+def _call_weight_hook(trainer: Trainer, name: str) -> None:
+    """Call a hook that may change weights, then renew the model's half precision copy of them."""
+    hook = _hook(trainer, name)
+    renew = getattr(trainer.optimizer, "_sync_fp32_params_to_fp16", None)
+    if hook is not None and hook() and renew is not None:
+        renew()
+
+
+def _after_weight_hook(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def hooked(self: Trainer, *args: Any, **kwargs: Any) -> Any:
+        _call_weight_hook(self, name)
+        return method(self, *args, **kwargs)
+
+    return hooked
+
+
+def _prepared_save(save_checkpoint: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(save_checkpoint)
+    def prepared(cfg: Any, trainer: Trainer, *args: Any, **kwargs: Any) -> Any:
+        _call_weight_hook(trainer, "before_evaluation")
+        before_save = getattr(trainer.task, "before_save", None)
+        if before_save is not None:
+            before_save()
+        return save_checkpoint(cfg, trainer, *args, **kwargs)
+
+    return prepared
+
+
+def _announced_build(build: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(build)
+    def announced(self: Trainer) -> None:
+        build(self)
+        begin_run = _hook(self, "begin_run")
+        if begin_run is not None:
+            begin_run(self.cfg)
+        if _hook(self, "observe_validation") is not None:
+            _watch_validations()
+
+    return announced
+
+
+def _watch_validations() -> None:
+    """Wrap the ``validate`` of the training command, which is a module or the main program."""
+    for name in ("fairseq_cli.train", "__main__"):
+        module: Any = sys.modules.get(name)
+        if hasattr(module, "validate_and_save") and not hasattr(module.validate, "bas_watched"):
+            module.validate = _watched(module.validate)
+
+
+def _watched(validate: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(validate)
+    def watched(cfg: Any, trainer: Trainer, task: Any, epoch_itr: Any, subsets: list[str]) -> Any:
+        losses = validate(cfg, trainer, task, epoch_itr, subsets)
+        observe = _hook(trainer, "observe_validation")
+        if observe is not None and _counts(cfg, trainer, epoch_itr):
+            observe(losses[0], cfg.checkpoint.maximize_best_checkpoint_metric)
+        return losses
+
+    watched.bas_watched = True  # type: ignore[attr-defined]
+    return watched
+
+
+def _counts(cfg: Any, trainer: Trainer, epoch_itr: Any) -> bool:
+    """Tell whether a run that goes on has a validation here too (see ``validate_and_save``)."""
+    update, hours = trainer.get_num_updates(), trainer.cumulative_training_time() / 3600
+    last = cfg.optimization.max_update or float("inf")
+    stops = update >= last or 0 < cfg.optimization.stop_time_hours < hours
+    if not stops:
+        return True
+    if epoch_itr.end_of_epoch() and epoch_itr.epoch % cfg.dataset.validate_interval == 0:
+        return True
+    intervals = [cfg.dataset.validate_interval_updates]
+    if not epoch_itr.end_of_epoch():
+        intervals.append(cfg.checkpoint.save_interval_updates)
+    return any(interval > 0 and update % interval == 0 for interval in intervals)

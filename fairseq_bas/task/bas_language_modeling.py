@@ -1,0 +1,278 @@
+"""Language modelling on contiguous streams, with batch augmentation."""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from fairseq import utils
+from fairseq.data import data_utils
+from fairseq.data.iterators import EpochBatchIterator
+from fairseq.tasks import register_task
+from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageModelingTask
+
+from ..data.integrity import verify_dictionary, verify_monolingual_split
+from ..data.streams import StreamEpoch, StreamText
+from ..data.train_iterator import TrainIterator
+from ..errors import refuse_with
+from ..model.forward_masks import forward_masks
+from ..nn.carried_state import CarriedState
+from ..rng import derive_seed
+from .noise_checks import check_criterion, check_model
+from .noise_config import NoiseConfig
+from .prepare_noise import prepared_language_noise
+from .recipe import RecipeConfig, recipe_values
+from .replica_config import ReplicaConfig
+from .stream_config import StreamConfig, StreamPlan
+from .stream_states import StreamStates
+from .update import ReplicatedUpdate
+
+
+@dataclass
+class BasLanguageModelingConfig(
+    StreamConfig, LanguageModelingConfig, ReplicaConfig, NoiseConfig, RecipeConfig
+):
+    """Hold fairseq's flags of language modelling, those of streams and of batch augmentation."""
+
+
+class _ConfiguredTask(LanguageModelingTask):
+    """Keep the flags where tasks that are not legacy ones have them."""
+
+    def __init__(self, cfg, *args, **kwargs):
+        super().__init__(cfg, *args, **kwargs)
+        self.cfg = cfg
+
+    def get_batch_iterator(self, dataset, *args, epoch=1, **kwargs):
+        """Return the windows of a text in order; other data as fairseq does."""
+        if not isinstance(dataset, StreamText):
+            return super().get_batch_iterator(dataset, *args, epoch=epoch, **kwargs)
+        return self.stream_iterator(dataset, epoch=epoch, **kwargs)
+
+
+@register_task("bas_language_modeling", dataclass=BasLanguageModelingConfig)
+class BasLanguageModelingTask(ReplicatedUpdate, _ConfiguredTask):
+    """Predict the next word of a text read as streams; train on M copies of every stream."""
+
+    def __init__(self, cfg, *args, **kwargs):
+        super().__init__(cfg, *args, **kwargs)
+        with refuse_with():
+            self.stream_plan = StreamPlan(cfg, self.replica_plan, self.noise_plan)
+        self.stream_states = StreamStates(shared=cfg.bas_share_state)
+        self._valid_state = CarriedState()
+        self._window_share = 1.0
+        self._carries_state = False
+
+    @classmethod
+    def setup_task(cls, cfg, **kwargs):
+        """Load the dictionary, after checking that the data directory has one."""
+        with refuse_with():
+            if not cfg.data:
+                raise ValueError(
+                    "no data directory was given; pass the output of fairseq-preprocess"
+                )
+            verify_dictionary(utils.split_paths(cfg.data)[0])
+        return super().setup_task(cfg, **kwargs)
+
+    # -- data ---------------------------------------------------------------------------------
+
+    def load_dataset(self, split, epoch=1, combine=False, **kwargs):
+        """Load a split, after checking that its files are whole and not empty."""
+        paths = utils.split_paths(self.cfg.data)
+        directory = paths[(epoch - 1) % len(paths)]
+        with refuse_with():
+            verify_monolingual_split(directory, split)
+        if self.stream_plan.reads_streams:
+            sentences = data_utils.load_indexed_dataset(
+                str(Path(directory, split)), self.dictionary, self.cfg.dataset_impl, combine=combine
+            )
+            self.datasets[split] = StreamText(sentences, self.dictionary.eos())
+        else:
+            super().load_dataset(split, epoch=epoch, combine=combine, **kwargs)
+        if split == self.cfg.train_subset:
+            with refuse_with():
+                self.copy_noise = prepared_language_noise(self, self.datasets[split])
+
+    def get_batch_iterator(self, dataset, *args, **kwargs):
+        """Return an iterator; the one over the training text has the state of its streams."""
+        iterator = super().get_batch_iterator(dataset, *args, **kwargs)
+        if isinstance(iterator, TrainIterator):
+            # fairseq does not load the state of a task when it goes on training.
+            iterator.companion = self.stream_states
+        return iterator
+
+    def stream_iterator(
+        self,
+        text,
+        epoch=1,
+        num_shards=1,
+        shard_id=0,
+        num_workers=0,
+        data_buffer_size=0,
+        evaluates=False,
+        **unused,
+    ):
+        """Return an iterator over the windows of a text.
+
+        Training reads ``--batch-size`` streams in each micro-batch of an update. In evaluation
+        every worker reads the whole text, so that the result does not depend on their number.
+        """
+        trains = text is self.datasets.get(self.cfg.train_subset) and not evaluates
+        groups = 1
+        with refuse_with():
+            if trains:
+                groups = num_shards * self._update_freq(epoch)
+                layout = self.stream_plan.training(len(text), groups)
+            else:
+                num_shards, shard_id = 1, 0
+                layout = self.stream_plan.evaluation(len(text))
+        replicas = None
+        if trains and self.cfg.bas_offset_copies:
+            replicas = self.replica_plan.made_on(self._worker_in_group)
+        dataset = StreamEpoch(text, layout, self.cfg.seed, epoch, replicas)
+        return EpochBatchIterator(
+            dataset,
+            dataset.collater,
+            dataset.batches(groups),
+            seed=self.cfg.seed,
+            num_shards=num_shards,
+            shard_id=shard_id,
+            num_workers=num_workers,
+            epoch=epoch,
+            buffer_size=data_buffer_size,
+            disable_shuffling=True,
+        )
+
+    def _update_freq(self, epoch):
+        update_freq = self.cfg.update_freq
+        return update_freq[min(epoch, len(update_freq)) - 1]
+
+    def eval_lm_dataloader(self, dataset, context_window=0, **kwargs):
+        """Return the batches of ``fairseq-eval-lm``, the state carried from one to the next."""
+        if not isinstance(dataset, StreamText):
+            return super().eval_lm_dataloader(dataset, context_window=context_window, **kwargs)
+        if context_window > 0:
+            with refuse_with():
+                raise ValueError(
+                    f"--context-window {context_window} is for blocks, and a carried state has the "
+                    "whole context; leave it out, or pass --bas-batching blocks"
+                )
+        iterator = self.stream_iterator(dataset, evaluates=True).next_epoch_itr(shuffle=False)
+        return _StatefulBatches(iterator) if self._carries_state else iterator
+
+    def _batches_change_by_epoch(self, dataset, **kwargs):
+        return isinstance(dataset, StreamText) or super()._batches_change_by_epoch(
+            dataset, **kwargs
+        )
+
+    def _layout(self, **kwargs):
+        return {**super()._layout(**kwargs), "batching": self.stream_plan.text()}
+
+    # -- model and loss -----------------------------------------------------------------------
+
+    def build_model(self, cfg, from_checkpoint=False):
+        """Build the model, and refuse one that noise or sharing cannot reach into."""
+        model = super().build_model(cfg, from_checkpoint)
+        with refuse_with():
+            check_model(self.noise_plan, model, cfg._name)
+        self._carries_state = getattr(model.decoder, "carries_state", False)
+        return model
+
+    def build_criterion(self, cfg, from_checkpoint=False):
+        """Build the loss, and refuse one that does not go with the copies."""
+        for name, value in recipe_values(self.cfg.bas_recipe, cfg).items():
+            setattr(cfg, name, value)
+        criterion = super().build_criterion(cfg)
+        with refuse_with():
+            check_criterion(self.noise_plan, self.replica_plan, criterion)
+            if self.cfg.bas_offset_copies and getattr(criterion, "compares_copies", False):
+                raise ValueError(
+                    "--bas-consistency needs copies of the same words, and --bas-offset-copies "
+                    "lets them read others; leave one of the two out"
+                )
+        return criterion
+
+    # -- updates ------------------------------------------------------------------------------
+
+    def train_step(self, sample, *args, **kwargs):
+        """Add the gradient of one micro-batch; carry the state of its streams onward."""
+        if "window" in sample:
+            # Copies at other places have rows of their own, all of the same length.
+            length = sample["target"].size(1)
+            self._window_share = length / self.cfg.tokens_per_sample
+        result = super().train_step(sample, *args, **kwargs)
+        if "window" in sample:
+            self.stream_states.commit(sample["first_sentence"])
+        return result
+
+    def _copies(self, sample, replicas, update_num):
+        copies = super()._copies(sample, replicas, update_num)
+        if self._carries_state and "window" in sample:
+            copies["net_input"]["state"] = self.stream_states.before(
+                sample["first_sentence"],
+                sample["window"],
+                self._trunks(replicas),
+                sample["target"].device,
+            )
+        return copies
+
+    def _after_pass(self, copies):
+        if "state" in copies["net_input"]:
+            trunks = self._trunks(copies["replicas"])
+            self.stream_states.after(trunks, copies["net_input"]["state"])
+
+    def _trunks(self, replicas):
+        """Return the copies of a pass that have recurrent layers of their own."""
+        return replicas if self.noise_plan.split == "input" else replicas[:1]
+
+    def _in_model(self, model, copies):
+        plan, context = self.noise_plan, contextlib.ExitStack()
+        groups = len(self._trunks(copies["replicas"])) if plan.masks_by_copy else 1
+        seed = None
+        if plan.masks_by_update:
+            seed = derive_seed(self.cfg.seed, "forward_masks", copies["update_num"])
+        context.enter_context(super()._in_model(model, copies))
+        context.enter_context(forward_masks(model, groups, seed))
+        return context
+
+    def optimizer_step(self, optimizer, model, update_num):
+        """Take the step; a window of variable length scales its learning rate."""
+        if not self.cfg.bas_variable_bptt:
+            return super().optimizer_step(optimizer, model, update_num)
+        learning_rate = optimizer.get_lr()
+        optimizer.set_lr(learning_rate * self._window_share)
+        try:
+            super().optimizer_step(optimizer, model, update_num)
+        finally:
+            optimizer.set_lr(learning_rate)
+
+    def valid_step(self, sample, model, criterion):
+        """Evaluate on the next window, from the state that the last one ended with."""
+        if self._carries_state and "window" in sample:
+            if sample["window"] == 0:
+                self._valid_state = CarriedState()
+            sample = _with_state(sample, self._valid_state)
+        return super().valid_step(sample, model, criterion)
+
+    # -- checkpoints --------------------------------------------------------------------------
+
+    def before_save(self):
+        """Bring the states of all workers together, as one of them writes the checkpoint."""
+        self.stream_states.gather()
+
+
+class _StatefulBatches:
+    """Hand one state from batch to batch, where the caller only knows model inputs."""
+
+    def __init__(self, iterator):
+        self.iterator = iterator
+
+    def __len__(self):
+        return len(self.iterator)
+
+    def __iter__(self):
+        state = CarriedState()
+        for sample in self.iterator:
+            yield _with_state(sample, state)
+
+
+def _with_state(sample, state):
+    return {**sample, "net_input": {**sample["net_input"], "state": state}}

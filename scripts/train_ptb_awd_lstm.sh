@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# AWD-LSTM on Penn Treebank, plain or with batch augmentation: from nothing to perplexity.
+#
+# Goal: perplexity 61.2 valid / 58.8 test, and 58.8 / 56.5 after fine-tuning (the authors' code,
+#   README of salesforce/awd-lstm-lm); 60.0 / 57.3 in the paper, fine-tuned (Merity et al. 2018,
+#   Regularizing and Optimizing LSTM Language Models). Not reproduced here so far.
+# Hardware: one GPU. Time: not measured here; the authors give 65 s an epoch on a GP100, 500 epochs.
+#
+#   bash scripts/train_ptb_awd_lstm.sh [options]
+#     --replicas M      copies of every stream, each with its own masks and state (default 1)
+#     --corpus DIR      your own train.txt, valid.txt and test.txt (default: data/get_ptb.sh)
+#     --out DIR         where to work (default runs/ptb_awd_lstm)
+#     --seed S          default 1
+#     --devices N       GPUs; they share the copies where N divides M, else the streams (default 1)
+#     --epochs E        of training, and at most of fine-tuning (default 500)
+#     --min-count N     words seen fewer times in train are <unk> (default 1)
+#     --budget small    a tiny model on prose of the Python manual: a test of the set-up
+#
+# Safe to interrupt: call it again and it goes on where it was.
+source "$(dirname "${BASH_SOURCE[0]}")/lib_lm.sh"
+
+getter=get_ptb.sh full_epochs=500 streams=20
+train_flags=(
+    --arch bas_awd_lstm_lm_ptb --tokens-per-sample 70 --bas-variable-bptt
+    --criterion bas_cross_entropy --bas-ar 2 --bas-tar 1
+    --optimizer bas_nt_asgd --bas-nonmono 5 --lr 30 --clip-norm 0.25 --weight-decay 1.2e-6
+)
+fine_tune_flags=(--bas-average-now --patience 5)
+small_flags=(--arch bas_awd_lstm_lm_small --bas-embed-dim 64 --bas-hidden-dim 64)
+lm_recipe "$@"
