@@ -3,13 +3,15 @@
 What it cures: since torch 2.6, ``torch.load`` calls only functions on an allow-list. The
 published builds of fairseq rely on the old default, so neither their own checkpoints nor the
 copy of a checkpoint that the first worker sends to the others can be loaded. `install` puts the
-types of both on the list; the safe loader stays on.
+types of both on the list; the safe loader stays on. And blocks of one sentence each, which fairseq
+also makes of what a language model is to continue, use a name that NumPy 2 no longer has.
 """
 
 import argparse
 import collections
 import functools
 import inspect
+import types
 import typing
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from fairseq import checkpoint_utils, meters, trainer
+from fairseq.data import token_block_dataset
 from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
 from omegaconf import DictConfig, ListConfig
@@ -43,6 +46,15 @@ def install() -> None:
         setattr(checkpoint_utils, name, _verified(getattr(checkpoint_utils, name)))
     trainer.Trainer.load_checkpoint = _verified_by_every_worker(trainer.Trainer.load_checkpoint)
     distributed_utils.call_main = _without_second_report(distributed_utils.call_main)
+    if not hasattr(np, "compat"):
+        token_block_dataset.np = _numpy_with_compat()
+
+
+def _numpy_with_compat() -> types.ModuleType:
+    """Return NumPy with ``compat.long``, for the one module that asks for it."""
+    module = types.ModuleType(np.__name__)
+    module.__dict__.update(vars(np), compat=types.SimpleNamespace(long=np.int64))
+    return module
 
 
 def _file_types() -> list[Any]:

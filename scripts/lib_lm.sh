@@ -89,6 +89,7 @@ lm_recipe() { # lm_recipe ARGS...
     read_options "corpus out replicas seed devices budget epochs min-count" "$@"
     lm_budget
     need_whole "$replicas" "$seed" "$devices" "$epochs" "$min_count"
+    [ -z "$corpus" ] || need_text "$corpus"
     bash "$BAS_ROOT/scripts/setup.sh"
     use_threads
     device_flags "$devices" "$replicas" "$streams"
@@ -120,7 +121,6 @@ lm_budget() { # what --budget means
 lm_corpus() { # the text, and the folder to work in
     work="$out"
     if [ -n "$corpus" ]; then
-        need_text "$corpus"
         corpus="$(cd "$corpus" && pwd)"
         work="$(own_folder "$out" "$corpus")"
     else

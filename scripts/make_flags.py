@@ -7,6 +7,8 @@ from pathlib import Path
 
 # fairseq first: the plugin registers itself with a fairseq that is loaded.
 import fairseq.criterions
+import fairseq.models
+import fairseq.optim
 import fairseq.tasks
 
 importlib.import_module("fairseq_bas").register()
@@ -15,6 +17,8 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "flags.md"
 KINDS = {
     "--task": fairseq.tasks.TASK_DATACLASS_REGISTRY,
     "--criterion": fairseq.criterions.CRITERION_DATACLASS_REGISTRY,
+    "--arch": fairseq.models.MODEL_DATACLASS_REGISTRY,
+    "--optimizer": fairseq.optim.OPTIMIZER_DATACLASS_REGISTRY,
 }
 HEAD = """# Flags
 

@@ -37,13 +37,13 @@ small)
 *) die "--budget $budget is not known; leave it out, or pass --budget small" ;;
 esac
 need_whole "$min_count" "$replicas" "$updates" "$seed"
+[ -z "$corpus" ] || need_text "$corpus"
 
 bash "$BAS_ROOT/scripts/setup.sh"
 use_threads
 
 work="$out"
 if [ -n "$corpus" ]; then
-    need_text "$corpus"
     corpus="$(cd "$corpus" && pwd)"
     work="$(own_folder "$out" "$corpus")"
 else
@@ -65,7 +65,7 @@ system() { # system NAME M
         --seed "$seed" --bas-replicas "$2" --max-update "$updates" --log-interval "$every" \
         --validate-interval 1000000 --save-interval 1000000 --keep-interval-updates 1 \
         --validate-interval-updates "$every" --save-interval-updates "$every"
-    both_perplexities "$bin" "$run/checkpoint_best.pt" "$run" --cpu
+    perplexity "$bin" "$run/checkpoint_best.pt" test "$run/test.ppl" --cpu
 }
 
 system "baseline" 1

@@ -1,8 +1,9 @@
 """Say what language models came to: a table, a sentence a run, learning curves.
 
-A run is a folder with ``train.log``, of ``fairseq-train --log-format json``, and ``valid.ppl`` and
-``test.ppl``, the logs of ``fairseq-eval-lm``. The first run is the one the others are compared
-with. A Kneser-Ney 5-gram of the same dictionary is the mark that counting words sets.
+A run is a folder with ``train.log``, of ``fairseq-train --log-format json``, and ``test.ppl``, the
+log of ``fairseq-eval-lm`` on the test set with the best checkpoint. The first run is the one the
+others are compared with. A Kneser-Ney 5-gram of the same dictionary is the mark that counting words
+sets.
 """
 
 import argparse
@@ -45,9 +46,8 @@ ORDER = 5
 
 @dataclass(frozen=True)
 class LanguageRun(Trained):
-    """A trained language model with the perplexities of its best checkpoint."""
+    """A trained language model with the perplexity that its best checkpoint has on the test set."""
 
-    valid: float
     test: float
 
 
@@ -79,9 +79,7 @@ def read_language_run(name: str, folder: Path) -> LanguageRun:
         ValueError: if one of them is missing or lacks what is needed.
     """
     log = read_run_log(str(folder / "train.log"))
-    return LanguageRun(
-        name, log, *(read_perplexity(folder / f"{split}.ppl") for split in ("valid", "test"))
-    )
+    return LanguageRun(name, log, read_perplexity(folder / "test.ppl"))
 
 
 def read_perplexity(path: Path) -> float:
@@ -117,7 +115,8 @@ def kneser_ney_row(corpus: Path, min_count: int) -> Row:
 
 def measured(run: LanguageRun) -> Row:
     """Return the row of a run."""
-    found = {"valid_perplexity": run.valid, "test_perplexity": run.test}
+    best = run.log.best
+    found = {"valid_perplexity": best.ppl if best else None, "test_perplexity": run.test}
     return measured_training(run) | found
 
 

@@ -46,8 +46,8 @@ def zoneout_recurrence(
         c0: (B, H), the cell before the first step.
         keep_h: what stays of the hidden state.
         keep_c: what stays of the cell.
-        compiled: run ``torch.compile`` on the steps. It takes half a minute, and on a CPU saves
-            nothing; it is meant for a GPU, which waits for many small kernels.
+        compiled: run ``torch.compile`` on the steps. That takes seconds and on a CPU saves nothing;
+            it is meant for a GPU, which waits for many small kernels.
 
     Returns:
         Hidden states (T, B, H); and the last hidden state and cell, (B, H) each. All in the dtype

@@ -13,29 +13,27 @@ from statistics import mean
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from fairseq_bas.errors import refuse_with
-from fairseq_bas.tool.run_log import read_records
+from fairseq_bas.tool.run_log import read_run_log
 
 PERPLEXITY = re.compile(r"Perplexity: ([0-9.]+)")
 
 
 def perplexity(log: Path) -> float:
     """Return the perplexity that ``fairseq-eval-lm`` printed into ``log``."""
-    found = PERPLEXITY.findall(log.read_text())
+    found = PERPLEXITY.findall(log.read_text()) if log.is_file() else []
     if not found:
-        raise ValueError(f"{log} has no perplexity; delete it and run the grid again")
+        raise ValueError(f"{log} holds no perplexity; run the grid to its end")
     return float(found[-1])
 
 
 def of_run(run: Path) -> dict[str, float]:
     """Return what a run reached: updates, minutes spent in updates, perplexities."""
-    if not (run / "train.log").is_file():
-        raise ValueError(f"{run} has no train.log; run the grid to its end")
-    last = [record for record in read_records(run / "train.log") if "train_num_updates" in record]
+    log = read_run_log(str(run / "train.log"))
     return {
-        "updates": float(last[-1]["train_num_updates"]),
+        "updates": log.updates,
         "valid": perplexity(run / "valid.ppl"),
         "test": perplexity(run / "test.ppl"),
-        "minutes": float(last[-1]["train_train_wall"]) / 60,
+        "minutes": log.train_minutes,
     }
 
 
@@ -68,7 +66,9 @@ def main() -> None:
                 f"| {name} | {spread(columns['updates'], 0)} | {spread(columns['valid'], 2)} "
                 f"| {spread(columns['test'], 2)} | {spread(columns['minutes'], 1)} |"
             )
-    print(f"\nMean over seeds {args.seeds} (lowest to highest), of the best checkpoint of each run.")
+    print(
+        f"\nMean over seeds {args.seeds} (lowest to highest); best checkpoints."
+    )
 
 
 if __name__ == "__main__":

@@ -18,6 +18,13 @@ def python(code):
     )
     return result.stdout, result.stderr
 
+REGISTERED = {
+    "task": {"bas_translation", "bas_language_modeling"},
+    "criterion": {"bas_cross_entropy"},
+    "optimizer": {"bas_nt_asgd"},
+    "arch": {"bas_awd_lstm_lm"} | {f"bas_awd_lstm_lm_{n}" for n in ("ptb", "wikitext2", "small")},
+}
+
 
 def test_import_alone_loads_nothing_heavy_and_prints_nothing():
     out, err = python(
@@ -42,15 +49,18 @@ def test_registering_adds_no_heavy_module_and_prints_nothing():
 
 
 def test_every_registered_name_and_global_effect():
-    """Names start with bas_; besides them only the loading of checkpoints changes."""
+    """Names start with bas_, and torch's generator is left alone."""
     python(
         "import torch, fairseq.tasks as t, fairseq.criterions as c, fairseq.optim as o\n"
-        "registries = [t.TASK_REGISTRY, c.CRITERION_REGISTRY, o.OPTIMIZER_REGISTRY]\n"
-        "before = {name for registry in registries for name in registry}\n"
+        "import fairseq.models as m\n"
+        "registries = {'task': t.TASK_REGISTRY, 'criterion': c.CRITERION_REGISTRY,\n"
+        "              'optimizer': o.OPTIMIZER_REGISTRY, 'arch': m.ARCH_MODEL_REGISTRY}\n"
+        "before = {kind: set(names) for kind, names in registries.items()}\n"
         "state = torch.get_rng_state()\n"
         "import fairseq_bas\n"
-        "new = {name for registry in registries for name in registry} - before\n"
-        "assert new == {'bas_translation', 'bas_cross_entropy', 'bas_nt_asgd'}, new\n"
+        f"expected = {REGISTERED!r}\n"
+        "new = {kind: set(names) - before[kind] for kind, names in registries.items()}\n"
+        "assert new == expected, new\n"
         "assert torch.equal(state, torch.get_rng_state())\n"
         "assert t.TASK_REGISTRY['bas_translation'].__module__.startswith('fairseq_bas')\n"
     )

@@ -23,11 +23,11 @@ def make_run(folder: Path, losses: list[float], test: float, *, replicas=1, seco
         values |= {"bas_wpb": str(100 * replicas), "bas_replicas": str(replicas)}
         lines.append(f"2026 | INFO | train_inner | {json.dumps(values)}")
         values = {"epoch": 1, "valid_loss": str(loss), "valid_num_updates": str(update)}
+        values |= {"valid_ppl": str(2**loss)}
         lines.append(f"2026 | INFO | valid | {json.dumps(values)}")
     (folder / "train.log").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    for split, value in (("valid", 2 ** min(losses)), ("test", test)):
-        log = f"INFO:fairseq_cli.eval_lm:Loss (base 2): 7.0, Perplexity: {value:.2f}\n"
-        (folder / f"{split}.ppl").write_text("INFO: other\n" + log, encoding="utf-8")
+    log = f"INFO: other\nINFO:fairseq_cli.eval_lm:Loss (base 2): 7.0, Perplexity: {test:.2f}\n"
+    (folder / "test.ppl").write_text(log, encoding="utf-8")
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_everything_is_printed_and_written(work: Path, test: float, claim: str) 
     result = run_table(work, f"baseline={work / 'base'}", f"copies={work / 'more'}")
     assert result.returncode == 0, result.stderr
     rows = [line.split() for line in result.stdout.splitlines()]
-    assert rows[3] == "baseline 1 40 4,000 4,000 4.0 128.00 140.00".split()
+    assert rows[3] == ["baseline", "1", "40", "4,000", "4,000", "4.0", "128.00", "140.00"]
     assert rows[4] == f"copies 4 40 4,000 16,000 6.0 32.00 {test:.2f}".split()
     counted = subprocess.run(
         [sys.executable, KNESER_NEY, work / "corpus", "--min-count", "2"],
