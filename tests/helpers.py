@@ -161,6 +161,21 @@ def tiny_awd_lstm_lm(
     ]
 
 
+def tiny_bas_lstm(
+    toy: Toy, save_dir: Path, *, task: str = "bas_translation", dropout: float = 0.1
+) -> list[object]:
+    """Return ``fairseq-train`` flags of a two-layer LSTM translation model of width 16."""
+    rates = [f"--bas-dropout-{place}" for place in ("embedding", "input", "hidden", "output")]
+    return [
+        *(toy.bin, "--task", task, "--arch", "bas_lstm", "--bas-share-embeddings", "all"),
+        *("--bas-embed-dim", 16, "--bas-hidden-dim", 16),
+        *(flag for rate in rates for flag in (rate, dropout)),
+        *("--bas-weight-drop", dropout, "--criterion", "bas_cross_entropy"),
+        *("--label-smoothing", 0.1),
+        *_tiny(save_dir),
+    ]
+
+
 EVAL_BLEU = [
     *("--eval-bleu", "--eval-bleu-args", '{"beam": 1, "max_len_a": 1, "max_len_b": 3}'),
     *("--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric"),

@@ -206,9 +206,11 @@ class BasCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         if not isinstance(extra, dict) or "raw" not in extra:
             raise UserError(
                 f"--bas-ar {self.ar} and --bas-tar {self.tar} are about the LSTM layers of --arch "
-                "bas_awd_lstm_lm; leave them out, or change the model"
+                "bas_awd_lstm_lm and bas_lstm; leave them out, or change the model"
             )
-        keep = sample["net_input"]["src_tokens"].ne(self.padding_idx).transpose(0, 1)
+        net_input = sample["net_input"]
+        read = net_input.get("prev_output_tokens", net_input["src_tokens"])
+        keep = read.ne(self.padding_idx).transpose(0, 1)
         return activation_penalty(extra["dropped"], extra["raw"], self.ar, self.tar, keep)
 
     def _plain(self, model, sample):

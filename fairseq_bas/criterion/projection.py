@@ -15,9 +15,15 @@ from fairseq.models.transformer import TransformerDecoderBase, TransformerModelB
 from torch import Tensor, nn
 
 from ..model.lstm_lm_decoder import LSTMLanguageModelDecoder
+from ..model.lstm_translation_decoder import LSTMTranslationDecoder
 from ..model.unwrap import unwrapped
 
-DECODERS = (TransformerDecoderBase, LSTMDecoder, LSTMLanguageModelDecoder)
+DECODERS = (
+    TransformerDecoderBase,
+    LSTMDecoder,
+    LSTMLanguageModelDecoder,
+    LSTMTranslationDecoder,
+)
 
 
 class Projection(NamedTuple):
@@ -73,6 +79,8 @@ def _output_layer(decoder: FairseqDecoder) -> nn.Module | None:
         return decoder.embed_tokens if decoder.share_input_output_embed else decoder.fc_out
     if _inherits(decoder, "output_layer", LSTMLanguageModelDecoder):
         return decoder.output_projection if decoder.mixture is None else None
+    if _inherits(decoder, "output_layer", LSTMTranslationDecoder):
+        return decoder.output_projection
     return None
 
 

@@ -1,5 +1,5 @@
 """Registered architectures, and how the plugin reaches into fairseq's models."""
 
-from . import bas_awd_lstm_lm
+from . import bas_awd_lstm_lm, bas_lstm
 
-__all__ = ["bas_awd_lstm_lm"]
+__all__ = ["bas_awd_lstm_lm", "bas_lstm"]

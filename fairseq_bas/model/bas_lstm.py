@@ -33,8 +33,8 @@ class LSTMTranslationModel(FairseqEncoderDecoderModel):
             if shares_all and source != target:
                 raise ValueError(
                     "--bas-share-embeddings all needs one dictionary, and source and target have "
-                    "two; pass --joined-dictionary to fairseq-preprocess, or --bas-share-embeddings "
-                    "decoder"
+                    "two; pass --joined-dictionary to fairseq-preprocess, or pass "
+                    "--bas-share-embeddings decoder"
                 )
         of_source = _embedding(source, cfg.bas_embed_dim)
         of_target = of_source if shares_all else _embedding(target, cfg.bas_embed_dim)

@@ -1,6 +1,6 @@
 """Say who shares the masks of weights and word types that a model draws once a forward pass."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -52,17 +52,20 @@ def copies_with_masks(split: str, rows_per_sentence: int) -> dict[str, int]:
 
 
 @contextmanager
-def forward_masks(model: nn.Module, groups: dict[str, int], seed: int | None) -> Iterator[None]:
+def forward_masks(
+    model: nn.Module, groups: Mapping[str, int] | None = None, seed: int | None = None
+) -> Iterator[None]:
     """Let copies draw masks of their own, or all passes of an update the same ones.
 
     Args:
         model: a fairseq model, wrapped or not; one without such masks is left alone.
-        groups: for ``encoder`` and ``decoder`` 1 for one mask for all rows, R for one a copy.
+        groups: for ``encoder`` and ``decoder`` the copies that get masks of their own; None for
+            one mask for all rows.
         seed: seed of the masks; None for torch's generator, which differs between passes.
     """
     parts = _parts(model)
     for name, part in parts.items():
-        part.mask_groups = groups[name]
+        part.mask_groups = 1 if groups is None else groups[name]
         # Layers of the same shape in both parts must not have the same mask.
         part.mask_seed = None if seed is None else seed + PARTS.index(name)
     try:

@@ -90,9 +90,7 @@ def check_config(cfg: LSTMConfig) -> None:
     Raises:
         ValueError: one sentence.
     """
-    check_sizes(
-        cfg, "bas_embed_dim", "bas_hidden_dim", "bas_encoder_layers", "bas_decoder_layers"
-    )
+    check_sizes(cfg, "bas_embed_dim", "bas_hidden_dim", "bas_encoder_layers", "bas_decoder_layers")
     check_rates(cfg, LSTMConfig)
 
 

@@ -3,7 +3,7 @@
 The first layer reads embeddings alone; its output asks the attention, whose answer goes to all
 layers above and to the output layer. As nothing is fed back, each recurrence is one call over all
 time steps. That is the decoder of GNMT (Wu et al. 2016, section 3.1), with the attention and the
-attentional hidden state of Luong et al. 2015: tanh(W [top; context]) is what the output layer reads.
+attentional hidden state of Luong et al. 2015: the output layer reads tanh(W [top; context]).
 
 Shapes: R rows, T tokens, S source length, E embedding, H hidden, C encoder output, V vocabulary.
 """
@@ -117,8 +117,9 @@ class LSTMTranslationDecoder(ForwardMasks, FairseqIncrementalDecoder):
         self, tokens: Tensor, encoder_out: EncoderOut, before: LayerStates | None
     ) -> tuple[Tensor, Tensor, Tensor, LayerStates]:
         """Return the last layer's output, context, weights of attention, and states after."""
-        cfg, after = self.cfg, []
+        cfg, first, *further = self.cfg, *self.layers
         masks = {"num_groups": self.mask_groups, "generator": self.mask_generator(tokens.device)}
+        states = (None,) * len(self.layers) if before is None else before
         x = word_dropout(
             self.embed_tokens(tokens),
             tokens,
@@ -128,15 +129,15 @@ class LSTMTranslationDecoder(ForwardMasks, FairseqIncrementalDecoder):
             **masks,
         )
         read = locked_dropout(x.transpose(0, 1), cfg.bas_dropout_input, self.training)
-        for number, layer in enumerate(self.layers):
-            if number > 0:
-                read = torch.cat([x, context], dim=-1)
-                read = locked_dropout(read, cfg.bas_dropout_hidden, self.training)
-            output, state = layer(read, None if before is None else before[number], **masks)
+        x, state = first(read, states[0], **masks)
+        context, weights = self.attention(x, *encoder_out)
+        after = [state]
+        for number, layer in enumerate(further, start=1):
+            read = torch.cat([x, context], dim=-1)
+            read = locked_dropout(read, cfg.bas_dropout_hidden, self.training)
+            output, state = layer(read, states[number], **masks)
             after.append(state)
             x = output + x if cfg.bas_residual and number >= FIRST_RESIDUAL else output
-            if number == 0:
-                context, weights = self.attention(x, *encoder_out)
         return x, context, weights, tuple(after)
 
     def output_layer(self, features: Tensor, **unused: Any) -> Tensor:

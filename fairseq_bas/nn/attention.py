@@ -9,9 +9,7 @@ from torch import Tensor, nn
 from .wide_product import wide_type
 
 
-def attend(
-    query: Tensor, memory: Tensor, padding: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def attend(query: Tensor, memory: Tensor, padding: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Average a memory by how well its places match a query.
 
     With scores[r, t, s] = <query[t, r], memory[s, r]> and weights = softmax of the scores over s,

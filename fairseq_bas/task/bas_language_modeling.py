@@ -1,6 +1,5 @@
 """Language modelling on contiguous streams, with batch augmentation."""
 
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +13,7 @@ from ..data.integrity import verify_dictionary, verify_monolingual_split
 from ..data.streams import StreamEpoch, StreamText
 from ..data.train_iterator import TrainIterator
 from ..errors import refuse_with
-from ..model.forward_masks import forward_masks
 from ..nn.carried_state import CarriedState
-from ..rng import derive_seed
 from .noise_checks import check_criterion, check_model
 from .noise_config import NoiseConfig
 from .prepare_noise import prepared_language_noise
@@ -222,16 +219,6 @@ class BasLanguageModelingTask(ReplicatedUpdate, _ConfiguredTask):
     def _trunks(self, replicas):
         """Return the copies of a pass that have recurrent layers of their own."""
         return replicas if self.noise_plan.split == "input" else replicas[:1]
-
-    def _in_model(self, model, copies):
-        plan, context = self.noise_plan, contextlib.ExitStack()
-        groups = len(self._trunks(copies["replicas"])) if plan.masks_by_copy else 1
-        seed = None
-        if plan.masks_by_update:
-            seed = derive_seed(self.cfg.seed, "forward_masks", copies["update_num"])
-        context.enter_context(super()._in_model(model, copies))
-        context.enter_context(forward_masks(model, groups, seed))
-        return context
 
     def optimizer_step(self, optimizer, model, update_num):
         """Take the step; a window of variable length scales its learning rate."""

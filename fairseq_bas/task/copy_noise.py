@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, ExitStack
 
 import torch
 
+from ..model.forward_masks import copies_with_masks, forward_masks
 from ..model.noisy_embedding import EmbeddingNoise, embeddings_changed
 from ..model.shared_trunk import copies_split_at
 from ..noise.distinct import fingerprints
@@ -14,6 +15,7 @@ from ..noise.partner import partners
 from ..noise.pipeline import NoisePipeline
 from ..noise.policy import EMBEDDING_NOISES
 from ..replicate import Sample, select_rows, sentence_major
+from ..rng import derive_seed
 from .noise_config import NoisePlan
 
 
@@ -48,6 +50,8 @@ class CopyNoise:
     def apply(self, copies: Sample, update_num: int) -> Sample:
         """Return the copies with noise in their tokens, rows sorted by source length.
 
+        With masks for every copy (``--bas-forward-masks copy``) copies stay adjacent instead.
+
         Args:
             copies: a mini-batch of ``replicate``; not changed.
             update_num: updates taken so far.
@@ -55,6 +59,9 @@ class CopyNoise:
         copies = {**copies, "net_input": dict(copies["net_input"]), "update_num": update_num}
         if self.plan.source:
             copies = self._source_changed(copies)
+        if self.plan.masks_by_copy:
+            # Models with masks of their own for copies tell copies by row modulo R.
+            copies = select_rows(copies, copies["row"].argsort())
         if self.plan.target:
             copies = self._target_changed(copies)
         if self.plan.source["mix"]:
@@ -64,7 +71,8 @@ class CopyNoise:
     def in_model(self, model: torch.nn.Module, copies: Sample) -> AbstractContextManager[object]:
         """Return a context in which the model applies what noise there is of embeddings.
 
-        In it, the model also makes those copies that split inside it (``--bas-share``).
+        In it, the model also makes those copies that split inside it (``--bas-share``), and draws
+        masks of weights and word types as ``--bas-forward-masks`` says.
         """
         plan, context = self.plan, ExitStack()
         noises = {
@@ -76,6 +84,12 @@ class CopyNoise:
         if plan.split != "input":
             rows = copies["rows_per_sentence"]
             context.enter_context(copies_split_at(plan.split, model, rows, plan.output_dropout))
+        if plan.masks_by_copy:
+            groups = copies_with_masks(plan.split, copies["rows_per_sentence"])
+            context.enter_context(forward_masks(model, groups=groups))
+        elif plan.masks_by_update:
+            seed = derive_seed(self.seed, "forward_masks", copies["update_num"])
+            context.enter_context(forward_masks(model, seed=seed))
         return context
 
     def fingerprints(self, copies: Sample) -> torch.Tensor:

@@ -31,7 +31,7 @@ def check_model(plan: NoisePlan, model: nn.Module, arch: str) -> None:
     if plan.masks_by_copy and not draws_forward_masks(model):
         raise ValueError(
             f"--bas-forward-masks copy is for dropped weights and word types, which --arch {arch} "
-            "has not; pass --arch bas_awd_lstm_lm, or leave it out"
+            "has not; pass --arch bas_lstm or bas_awd_lstm_lm, or leave it out"
         )
     if plan.split == "output" and not hasattr(getattr(model, "decoder", None), "extract_features"):
         raise ValueError(
