@@ -13,7 +13,7 @@
 #     --out DIR         where to work (default runs/quickstart-lm)
 #     --budget small    a tiny model and few updates: a test of the set-up, not of the method
 #
-# Safe to interrupt: call it again and it goes on where it was.
+# About six minutes on two cores. Safe to interrupt: call it again and it goes on where it was.
 source "$(dirname "${BASH_SOURCE[0]}")/lib_lm.sh"
 
 corpus="" min_count=2 replicas=4 updates="" seed=1 out="$BAS_ROOT/runs/quickstart-lm" budget=full

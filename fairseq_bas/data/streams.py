@@ -62,6 +62,8 @@ class StreamEpoch(FairseqDataset):
         replicas: the replicas made of each stream where copies read at other places; else none.
     """
 
+    unit = "streams"
+
     def __init__(
         self,
         text: StreamText,

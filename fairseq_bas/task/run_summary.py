@@ -43,17 +43,18 @@ def _batch_lines(plan, iterator, cfg):
     sentences, tokens = len(used) / len(batches), sizes[used].sum() / len(batches)
     placement = plan.largest()
     per_update = cfg.update_freq[0] * iterator.num_shards
+    unit = getattr(dataset, "unit", "sentences")
     copies = placement.replicas * per_update
     yield (
         f"replicas       M = {plan.schedule}, placed as {plan.kind}: {placement.replicas} = "
         f"{placement.workers} workers x {placement.passes} passes x {placement.rows} rows"
     )
     yield (
-        f"micro-batch    {sentences:.1f} sentences, {tokens:.0f} target tokens, distinct; a pass "
+        f"micro-batch    {sentences:.1f} {unit}, {tokens:.0f} target tokens, distinct; a pass "
         f"holds {placement.rows} of each"
     )
     yield (
-        f"update         {per_update} micro-batches: {sentences * per_update:.0f} sentences, "
+        f"update         {per_update} micro-batches: {sentences * per_update:.0f} {unit}, "
         f"{tokens * per_update:.0f} target tokens; {sentences * copies:.0f} and "
         f"{tokens * copies:.0f} with copies"
     )

@@ -25,6 +25,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -53,9 +54,7 @@ class Bare(nn.Module):
         super().__init__()
         sizes = widths(args)
         self.embedding = nn.Embedding(args.vocab, args.embed_dim)
-        self.layers = nn.ModuleList(
-            nn.LSTM(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(nn.LSTM(a, b) for a, b in pairwise(sizes))
         self.output = nn.Linear(sizes[-1], args.vocab)
         if sizes[-1] == args.embed_dim:
             self.output.weight = self.embedding.weight
@@ -133,8 +132,6 @@ def fairseq_loss(model, criterion, **extra) -> Callable:
 
     def loss(tokens, target):
         net_input = {"src_tokens": tokens, "src_lengths": None, **extra}
-        if extra:
-            net_input["prev_output_tokens"] = net_input.pop("src_tokens")
         sample = {"net_input": net_input, "target": target, "ntokens": target.numel()}
         total, size, _ = criterion(model, sample)
         return total / size
