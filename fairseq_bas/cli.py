@@ -25,6 +25,7 @@ from .version import __version__
 PROG = "fairseq-bas"
 
 COMMANDS = {
+    "perplexity": "fairseq_bas.tool.perplexity",
     "score": "fairseq_bas.tool.score",
 }
 """Command name -> module, in the order of ``--help``."""

@@ -9,12 +9,8 @@ from fairseq.models import (
 )
 
 from ..errors import refuse_with
-from .lstm_lm_config import (
-    ARCHITECTURES,
-    LSTMLanguageModelConfig,
-    apply_architecture,
-    check_config,
-)
+from .config_checks import apply_values
+from .lstm_lm_config import ARCHITECTURES, LSTMLanguageModelConfig, check_config
 from .lstm_lm_decoder import LSTMLanguageModelDecoder
 
 
@@ -27,8 +23,13 @@ class AWDLSTMLanguageModel(FairseqLanguageModel):
         """Build the model for the vocabulary of ``task``."""
         with refuse_with():
             check_config(cfg)
+            if len(task.source_dictionary) != len(task.target_dictionary):
+                raise ValueError(
+                    f"--output-dictionary-size {len(task.target_dictionary)} leaves out words that "
+                    "the model reads; leave it out, or make the data with --nwordssrc"
+                )
         return cls(LSTMLanguageModelDecoder(cfg, task.target_dictionary))
 
 
-for _name in ARCHITECTURES:
-    register_model_architecture("bas_awd_lstm_lm", _name)(partial(apply_architecture, name=_name))
+for _name, _values in ARCHITECTURES.items():
+    register_model_architecture("bas_awd_lstm_lm", _name)(partial(apply_values, values=_values))

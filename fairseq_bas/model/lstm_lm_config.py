@@ -1,9 +1,11 @@
 """The flags of the LSTM language model, and what its named sizes are."""
 
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Optional
 
 from fairseq.dataclass import FairseqDataclass
+
+from .config_checks import check_rates, check_sizes
 
 ARCHITECTURES = {
     # Merity et al. 2018, table 1 and the authors' commands.
@@ -68,18 +70,6 @@ class LSTMLanguageModelConfig(FairseqDataclass):
     )
 
 
-def apply_architecture(args: Any, name: str) -> None:
-    """Set the values of a named size, where the user gave none.
-
-    Args:
-        args: parsed flags; those that were not given are missing.
-        name: a key of ``ARCHITECTURES``.
-    """
-    for flag, value in ARCHITECTURES[name].items():
-        if not hasattr(args, flag):
-            setattr(args, flag, value)
-
-
 def check_config(cfg: LSTMLanguageModelConfig) -> None:
     """Refuse sizes, rates and output layers that do not make a model.
 
@@ -87,14 +77,8 @@ def check_config(cfg: LSTMLanguageModelConfig) -> None:
         ValueError: one sentence.
     """
     sizes = ("bas_embed_dim", "bas_hidden_dim", "bas_output_dim", "bas_layers", "bas_softmaxes")
-    for name in sizes:
-        value = getattr(cfg, name)
-        if value is not None and value < 1:
-            raise ValueError(f"{_flag(name)} {value} is out of range; pass 1 or more")
-    for name in (n for n in vars(LSTMLanguageModelConfig()) if "drop" in n or "zoneout" in n):
-        rate = getattr(cfg, name)
-        if not 0 <= rate < 1:
-            raise ValueError(f"{_flag(name)} {rate} is out of range; give a rate in [0, 1)")
+    check_sizes(cfg, *sizes)
+    check_rates(cfg, LSTMLanguageModelConfig)
     special = cfg.bas_adaptive_softmax_cutoff is not None
     if special and cfg.bas_softmaxes > 1:
         raise ValueError(
@@ -108,7 +92,3 @@ def check_config(cfg: LSTMLanguageModelConfig) -> None:
             f"{cfg.bas_embed_dim}, so the output layer cannot share the embedding; pass "
             "--bas-untied too, or leave it out"
         )
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")

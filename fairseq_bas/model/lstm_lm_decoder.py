@@ -6,7 +6,6 @@ Shapes: R rows, T tokens, E embedding, H hidden, V vocabulary.
 from itertools import pairwise
 from typing import Any
 
-import torch
 from fairseq.data import Dictionary
 from fairseq.models import FairseqIncrementalDecoder
 from fairseq.modules import AdaptiveSoftmax
@@ -17,6 +16,7 @@ from ..nn.locked_dropout import locked_dropout
 from ..nn.lstm_layer import LSTMLayer
 from ..nn.mixture_of_softmaxes import MixtureOfSoftmaxes
 from ..nn.word_dropout import word_dropout
+from .forward_masks import ForwardMasks
 from .lstm_lm_config import LSTMLanguageModelConfig
 
 EMBEDDING_RANGE = 0.1
@@ -24,14 +24,11 @@ MAX_POSITIONS = 100_000
 STATE = "lstm_state"
 
 
-class LSTMLanguageModelDecoder(FairseqIncrementalDecoder):
+class LSTMLanguageModelDecoder(ForwardMasks, FairseqIncrementalDecoder):
     """Read tokens and predict the next ones.
 
     Attributes:
         carries_state: tells a task to hand over a ``CarriedState`` as ``state``.
-        mask_groups: copies of a sentence in a pass that each get weight and word-type masks of
-            their own; 1 for one mask for all rows.
-        mask_seed: seed of those masks; None to draw them from torch's generator.
 
     Args:
         cfg: sizes and rates.
@@ -43,8 +40,6 @@ class LSTMLanguageModelDecoder(FairseqIncrementalDecoder):
     def __init__(self, cfg: LSTMLanguageModelConfig, dictionary: Dictionary):
         super().__init__(dictionary)
         self.cfg = cfg
-        self.mask_groups = 1
-        self.mask_seed: int | None = None
         self.adaptive_softmax: AdaptiveSoftmax | None = None
         self.mixture: MixtureOfSoftmaxes | None = None
         embed_dim, vocabulary = cfg.bas_embed_dim, len(dictionary)
@@ -125,7 +120,7 @@ class LSTMLanguageModelDecoder(FairseqIncrementalDecoder):
         if incremental_state is not None:
             prev_output_tokens = prev_output_tokens[:, -1:]
             before = self.get_incremental_state(incremental_state, STATE)
-        cfg, generator = self.cfg, self._mask_generator()
+        cfg, generator = self.cfg, self.mask_generator(prev_output_tokens.device)
         x = self.embed_tokens(prev_output_tokens)
         x = word_dropout(
             x,
@@ -164,12 +159,6 @@ class LSTMLanguageModelDecoder(FairseqIncrementalDecoder):
             projection = self.output_projection
             return self.mixture(features, projection.weight, projection.bias)
         return self.output_projection(features)
-
-    def _mask_generator(self) -> torch.Generator | None:
-        if self.mask_seed is None or not self.training:
-            return None
-        device = self.embed_tokens.weight.device
-        return torch.Generator(device).manual_seed(self.mask_seed)
 
     def reorder_incremental_state(
         self, incremental_state: dict[str, Any], new_order: Tensor

@@ -22,6 +22,10 @@ import torch
 from torch import Tensor, nn
 
 
+class DivergedError(ValueError):
+    """Say that the loss is not finite any more."""
+
+
 def gradient_rms(model: nn.Module, losses: Iterable[Tensor]) -> list[Tensor]:
     """Return the root of the mean squared gradient of each parameter.
 
@@ -114,11 +118,12 @@ class DynamicEvaluation:
             loss: scalar, the mean negative log-likelihood of the segment in nats, with its graph.
 
         Raises:
-            ValueError: if the model is in training mode, or the loss is not finite.
+            ValueError: if the model is in training mode.
+            DivergedError: if the loss is not finite.
         """
         refuse_training_mode(self.model)
         if not torch.isfinite(loss):
-            raise ValueError(
+            raise DivergedError(
                 f"dynamic evaluation diverged: the loss of a segment is {loss.item()}; choose a "
                 f"smaller learning rate than {self.lr:g}"
             )

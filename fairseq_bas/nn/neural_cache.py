@@ -5,7 +5,7 @@ Over the last W pairs of a hidden state h_i and the word w_i that came after it,
     p_cache(w | h_t) = sum_i 1[w_i = w] exp(theta h_t . h_i) / sum_i exp(theta h_t . h_i)
     p = (1 - lambda) p_model + lambda p_cache
 
-Source: Grave et al. 2017 (arXiv 1612.04426), with linear interpolation. As in the pointer of AWD-LSTM,
+Source: Grave et al. 2017 (arXiv 1612.04426), interpolated linearly. As in the pointer of AWD-LSTM,
 h is the output of the last layer before dropout. Unlike there, a cache that is not full yet is
 used too; an empty one, at the first token of a text, leaves the model's probability as it is.
 

@@ -180,6 +180,13 @@ class BasLanguageModelingTask(ReplicatedUpdate, _ConfiguredTask):
         criterion = super().build_criterion(cfg)
         with refuse_with():
             check_criterion(self.noise_plan, self.replica_plan, criterion)
+            if not self._carries_state and (
+                getattr(cfg, "bas_ar", 0) or getattr(cfg, "bas_tar", 0)
+            ):
+                raise ValueError(
+                    "--bas-ar and --bas-tar regularise the layers of --arch bas_awd_lstm_lm; leave "
+                    "them out, or change the model"
+                )
             if self.cfg.bas_offset_copies and getattr(criterion, "compares_copies", False):
                 raise ValueError(
                     "--bas-consistency needs copies of the same words, and --bas-offset-copies "

@@ -86,6 +86,12 @@ class StreamPlan:
                 f"--bas-{given[0].replace('_', '-')} has no meaning with --bas-batching blocks; "
                 "leave one of the two out"
             )
+        for flag in ("self_target", "past_target", "add_bos_token"):
+            if self.reads_streams and getattr(cfg, flag):
+                raise ValueError(
+                    f"--{flag.replace('_', '-')} is for blocks, and streams predict each token "
+                    "from those before it; pass --bas-batching blocks, or leave it out"
+                )
         self._check_copies()
 
     def _check_copies(self) -> None:

@@ -8,7 +8,7 @@ import torch
 from fairseq import checkpoint_utils
 
 from fairseq_bas.errors import UserError
-from tests.helpers import USER_DIR, json_log, run_cli, tiny_awd_lstm_lm
+from tests.helpers import USER_DIR, json_log, run_cli, tiny_awd_lstm_lm, tiny_lstm_lm
 from tests.unit.test_language_update import Setup
 
 PERPLEXITY = re.compile(r"Perplexity: ([0-9.]+)")
@@ -54,7 +54,7 @@ def test_perplexity_is_that_of_the_whole_text_whatever_the_batch(trained, toy_lm
 
 
 def test_blocks_train_the_same_model(toy_lm, tmp_path):
-    """fairseq's shuffled blocks, of whole sentences with padding, are read without a state."""
+    """Blocks of fairseq's, shuffled, of whole sentences with padding, are read without a state."""
     flags = [*tiny_awd_lstm_lm(toy_lm, tmp_path), "--bas-batching", "blocks", "--bas-ar", 1]
     flags += ["--sample-break-mode", "eos", "--bas-replicas", 2, "--max-update", 4]
     run = run_cli("fairseq_cli.train", *flags, "--disable-validation")
@@ -70,8 +70,13 @@ def test_blocks_train_the_same_model(toy_lm, tmp_path):
         (["--bas-share", "encoder"], "no encoder to share"),
         (["--bas-batching", "blocks", "--bas-variable-bptt"], "--bas-variable-bptt has no meaning"),
         (["--bas-offset-copies"], "there is one; raise --bas-replicas"),
-        (["--bas-replicas", 2, "--bas-offset-copies", "--bas-share-state"], "leave --bas-share-state"),
+        (
+            ["--bas-replicas", 2, "--bas-offset-copies", "--bas-share-state"],
+            "--bas-share-state",
+        ),
         (["--bas-valid-streams", 0], "--bas-valid-streams 0 reads nothing"),
+        (["--add-bos-token"], "--add-bos-token is for blocks"),
+        (["--output-dictionary-size", 9], "leaves out words that the model reads"),
         (["--batch-size", 100000], "streams cannot be cut from"),
         (["--bas-weight-drop", 1.5], "--bas-weight-drop 1.5 is out of range"),
         (["--bas-output-dim", 8], "--bas-untied too"),
@@ -86,6 +91,13 @@ def test_flags_that_contradict_each_other_are_one_line(toy_lm, flags, message):
     with pytest.raises(UserError, match=re.escape(message)) as refusal:
         Setup(toy_lm, *flags).batches()
     assert str(refusal.value).count(". ") == 0
+
+
+def test_regularisation_without_layers_for_it_is_one_line(toy_lm):
+    """A model of fairseq's does not tell its activations."""
+    flags = ["--criterion", "bas_cross_entropy", "--bas-ar", 2]
+    with pytest.raises(UserError, match="--bas-ar and --bas-tar regularise the layers of"):
+        Setup(toy_lm, *flags, model=tiny_lstm_lm)
 
 
 def test_missing_text_is_one_line(toy_lm, tmp_path):

@@ -18,6 +18,7 @@ def python(code):
     )
     return result.stdout, result.stderr
 
+
 REGISTERED = {
     "task": {"bas_translation", "bas_language_modeling"},
     "criterion": {"bas_cross_entropy"},

@@ -12,7 +12,7 @@ from fairseq_bas.model.lstm_config import LSTMConfig
 from fairseq_bas.model.lstm_encoder import LSTMEncoder
 from fairseq_bas.model.lstm_translation_decoder import LSTMTranslationDecoder
 
-E, H, PAD, EOS = 6, 5, 1, 2
+E, H, PAD, EOS, MIN_LEN = 6, 5, 1, 2, 3
 NO_DROPOUT = {f"bas_dropout_{place}": 0.0 for place in ("embedding", "input", "hidden", "output")}
 # Rates that float32 holds exactly, as padded rows get them from a mask of that type.
 ZONEOUT = {"bas_zoneout_hidden": 0.25, "bas_zoneout_cell": 0.5}
@@ -38,6 +38,7 @@ def make(**flags):
     # Far from uniform, so that a wrong context or state changes what is predicted.
     decoder.attention.projection.weight.data.mul_(8)
     decoder.output_projection.weight.data.mul_(8)
+    decoder.output_projection.bias.data[EOS] = 0.25  # so that some hypotheses end early
     return model, dictionary
 
 
@@ -128,7 +129,7 @@ def test_steps_of_generation_are_the_whole_at_once(flags):
 
 def generate(model, dictionary, source, beam):
     """Return fairseq's hypotheses, of which those of beam 1 are greedy."""
-    generator = SequenceGenerator([model], dictionary, beam_size=beam, max_len_b=9)
+    generator = SequenceGenerator([model], dictionary, beam_size=beam, min_len=MIN_LEN, max_len_b=9)
     lengths = source.ne(PAD).sum(1)
     return generator({"net_input": {"src_tokens": source, "src_lengths": lengths}})
 
@@ -154,8 +155,7 @@ def test_scores_of_a_beam_are_those_of_its_hypotheses(flags, beam):
             )
             lengths.add(len(tokens))
             if beam == 1:
-                log_probs[:, PAD] = -torch.inf
-                log_probs[:, 0] = -torch.inf if tokens[0] != 0 else log_probs[:, 0]
+                log_probs[:, PAD] = log_probs[:MIN_LEN, EOS] = -torch.inf  # as the generator rules
                 assert torch.equal(log_probs[:-1].argmax(-1), tokens[:-1])
     assert beam == 1 or len(lengths) > 1
 
@@ -188,7 +188,7 @@ def test_output_layer_is_found_by_the_chunked_loss():
 def test_copies_have_masks_of_their_own_where_that_is_asked_for(flags):
     model, _ = make(**flags)
     model.train()
-    source, target = torch.arange(4, 10).expand(4, 6), torch.arange(4, 8).expand(4, 4)
+    source, target = torch.arange(4, 20).expand(4, 16), torch.arange(4, 20).expand(4, 16)
 
     def encoded_and_logits(**kwargs):
         with forward_masks(model, **kwargs):

@@ -30,9 +30,9 @@ class Gradients:
 class Setup:
     """A language modelling task, a float64 model, and the micro-batches of its first epoch."""
 
-    def __init__(self, toy_lm, *extra, workers=1):
+    def __init__(self, toy_lm, *extra, workers=1, model=tiny_awd_lstm_lm):
         parser = options.get_training_parser()
-        flags = [*tiny_awd_lstm_lm(toy_lm, "unused"), *extra]
+        flags = [*model(toy_lm, "unused", task="bas_language_modeling"), *extra]
         cfg = convert_namespace_to_omegaconf(
             options.parse_args_and_arch(parser, [str(flag) for flag in flags])
         )

@@ -1,0 +1,44 @@
+"""Files that a command writes its report to."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def check_reports(reports: Iterable[str | None], inputs: Iterable[str]) -> None:
+    """Refuse before the work a report that could not be written or would destroy input.
+
+    Args:
+        reports: paths to write; None for those that were not asked for.
+        inputs: paths to read.
+
+    Raises:
+        ValueError: in one sentence that names the path.
+    """
+    taken = {Path(path).resolve() for path in inputs}
+    for report in filter(None, reports):
+        path = Path(report).resolve()
+        if path in taken:
+            raise ValueError(
+                f"{report} is given twice, as a report and as another file; choose another name"
+            )
+        if path.is_dir() or not path.parent.is_dir():
+            raise ValueError(
+                f"{report} cannot be written: it is a folder or its folder is missing; "
+                "create the folder or choose another name"
+            )
+        taken.add(path)
+
+
+def write_report(path: str, lines: Iterable[str]) -> None:
+    """Write a report.
+
+    Args:
+        path: file to create or replace.
+        lines: pieces of text, written one after the other; what is not valid UTF-8, as a name may
+            be, becomes an escape.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        file.writelines(lines)
