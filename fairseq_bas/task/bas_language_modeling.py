@@ -10,6 +10,7 @@ from fairseq.tasks import register_task
 from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageModelingTask
 
 from ..data.integrity import verify_dictionary, verify_monolingual_split
+from ..data.stateful_batches import StatefulBatches, with_state
 from ..data.streams import StreamEpoch, StreamText
 from ..data.train_iterator import TrainIterator
 from ..errors import refuse_with
@@ -153,7 +154,7 @@ class BasLanguageModelingTask(ReplicatedUpdate, _ConfiguredTask):
                     "whole context; leave it out, or pass --bas-batching blocks"
                 )
         iterator = self.stream_iterator(dataset, evaluates=True).next_epoch_itr(shuffle=False)
-        return _StatefulBatches(iterator) if self._carries_state else iterator
+        return StatefulBatches(iterator) if self._carries_state else iterator
 
     def _batches_change_by_epoch(self, dataset, **kwargs):
         return isinstance(dataset, StreamText) or super()._batches_change_by_epoch(
@@ -243,7 +244,7 @@ class BasLanguageModelingTask(ReplicatedUpdate, _ConfiguredTask):
         if self._carries_state and "window" in sample:
             if sample["window"] == 0:
                 self._valid_state = CarriedState()
-            sample = _with_state(sample, self._valid_state)
+            sample = with_state(sample, self._valid_state)
         return super().valid_step(sample, model, criterion)
 
     # -- checkpoints --------------------------------------------------------------------------
@@ -251,22 +252,3 @@ class BasLanguageModelingTask(ReplicatedUpdate, _ConfiguredTask):
     def before_save(self):
         """Bring the states of all workers together, as one of them writes the checkpoint."""
         self.stream_states.gather()
-
-
-class _StatefulBatches:
-    """Hand one state from batch to batch, where the caller only knows model inputs."""
-
-    def __init__(self, iterator):
-        self.iterator = iterator
-
-    def __len__(self):
-        return len(self.iterator)
-
-    def __iter__(self):
-        state = CarriedState()
-        for sample in self.iterator:
-            yield _with_state(sample, state)
-
-
-def _with_state(sample, state):
-    return {**sample, "net_input": {**sample["net_input"], "state": state}}

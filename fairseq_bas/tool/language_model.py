@@ -1,5 +1,6 @@
 """Load a fairseq language model with carried state, and the text it is to read."""
 
+import argparse
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,6 @@ from fairseq import checkpoint_utils, tasks
 from fairseq.data import Dictionary, data_utils
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY, FairseqLanguageModel
-from fairseq.tasks.language_modeling import LanguageModelingConfig
 from torch import Tensor
 
 from ..criterion.adaptive import adaptive_nll
@@ -144,7 +144,7 @@ def score_window(
 
 def _task(data: str) -> Any:
     """Set up plain language modelling: flags of training, such as noise, do not matter here."""
-    return tasks.setup_task(LanguageModelingConfig(_name="language_modeling", data=data))
+    return tasks.setup_task(argparse.Namespace(task="language_modeling", data=data))
 
 
 def _language_model_name(path: str, state: dict[str, Any]) -> str:

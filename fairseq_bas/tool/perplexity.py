@@ -9,15 +9,10 @@ import argparse
 import os
 from dataclasses import replace
 
-from .perplexity_settings import (
-    PUBLISHED_DECAY,
-    PUBLISHED_LR,
-    PUBLISHED_SEGMENT,
-    CacheSettings,
-    DynamicSettings,
-    dynamic_settings,
-)
+from .perplexity_settings import CacheSettings, DynamicSettings, dynamic_settings
 from .report_files import check_reports, write_report
+
+TUNE_SPLIT = "valid"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,9 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="choose theta and lambda of the cache, and lr, then decay of dynamic evaluation, on "
         "the validation split, from multiples of the values that are given or published",
     )
-    group.add_argument(
-        "--tune-split", default="valid", metavar="NAME", help="that split (default: %(default)s)"
-    )
+    group.add_argument("--tune-split", metavar="NAME", help=f"that split (default: {TUNE_SPLIT})")
     group.add_argument(
         "--tune-tokens", type=int, metavar="N", help="only its first N tokens (default: all)"
     )
@@ -80,20 +73,21 @@ def _add_cache(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_dynamic(group: argparse._ArgumentGroup) -> None:
-    add, segment = group.add_argument, PUBLISHED_SEGMENT
+    add, defaults = group.add_argument, DynamicSettings()
+    segment = defaults.segment
     add("--dynamic", action="store_true", help="go on learning from the text that was read")
     add(
         "--dynamic-lr",
         type=float,
         metavar="X",
-        help=f"learning rate (default: {PUBLISHED_LR:g} for each {segment} tokens of a segment)",
+        help=f"learning rate (default: {defaults.lr:g} for each {segment} tokens of a segment)",
     )
     add(
         "--dynamic-decay",
         type=float,
         metavar="X",
         help="pull back to the trained parameters (default: "
-        f"{PUBLISHED_DECAY:g} for each {segment} tokens of a segment; 0 for sgd)",
+        f"{defaults.decay:g} for each {segment} tokens of a segment; 0 for sgd)",
     )
     add(
         "--dynamic-segment",
@@ -106,6 +100,19 @@ def _add_dynamic(group: argparse._ArgumentGroup) -> None:
         choices=["rms", "sgd"],
         help="rms: steps and decay scaled by gradient statistics of the split train; sgd: plain "
         "steps (default: rms)",
+    )
+    add(
+        "--dynamic-epsilon",
+        type=float,
+        metavar="X",
+        help=f"added to the root of the mean squared gradients (default: {defaults.epsilon:g})",
+    )
+    add(
+        "--dynamic-streams",
+        type=int,
+        metavar="N",
+        help="streams of a mini-batch of the gradient statistics, each of one segment "
+        f"(default: {defaults.streams}, or as many as the text fills)",
     )
 
 
@@ -127,10 +134,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--path {args.path!r} names no checkpoint or one twice; name each once")
     check_reports([args.json, args.token_nll], inputs=paths)
     cache, dynamic = cache_of(args), dynamic_of(args)
-    if args.tune and cache is None and dynamic is None:
-        raise ValueError("--tune has nothing to choose; add --cache, --dynamic or both")
-    if args.tune_tokens is not None and args.tune_tokens < 1:
-        raise ValueError(f"--tune-tokens {args.tune_tokens} reads nothing; pass 1 or more")
+    _check_tuning(args, cache is not None or dynamic is not None)
     # fairseq takes seconds to import, which wrong usage should not cost.
     from .perplexity_report import json_report, text_report, token_lines
     from .perplexity_run import measure
@@ -146,14 +150,28 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _check_tuning(args: argparse.Namespace, has_settings: bool) -> None:
+    """Fill in the split to choose on; raise ValueError if the options do not go together."""
+    if not args.tune:
+        for name in ("tune_split", "tune_tokens"):
+            if getattr(args, name) is not None:
+                flag = f"--{name.replace('_', '-')}"
+                raise ValueError(
+                    f"{flag} has no meaning without --tune; add it or leave {flag} out"
+                )
+        return
+    if not has_settings:
+        raise ValueError("--tune has nothing to choose; add --cache, --dynamic or both")
+    if args.tune_tokens is not None and args.tune_tokens < 1:
+        raise ValueError(f"--tune-tokens {args.tune_tokens} reads nothing; pass 1 or more")
+    args.tune_split = args.tune_split or TUNE_SPLIT
+
+
 def cache_of(args: argparse.Namespace) -> CacheSettings | None:
     """Return the settings of the cache, None if it was not asked for.
 
     Args:
         args: what `add_arguments` asked for.
-
-    Raises:
-        ValueError: if a value is out of range.
     """
     given = {
         name: value
@@ -174,13 +192,12 @@ def dynamic_of(args: argparse.Namespace) -> DynamicSettings | None:
         args: what `add_arguments` asked for.
 
     Raises:
-        ValueError: if a value is out of range.
+        ValueError: if a value is missing or has no meaning.
     """
-    lr, decay = args.dynamic_lr, args.dynamic_decay
-    segment, rule = args.dynamic_segment, args.dynamic_rule
-    asked = args.dynamic or any(value is not None for value in (lr, decay, segment, rule))
-    if not asked:
-        return None
-    return dynamic_settings(
-        rule or "rms", PUBLISHED_SEGMENT if segment is None else segment, lr, decay
-    )
+    given = {
+        name: getattr(args, f"dynamic_{name}")
+        for name in ("rule", "segment", "lr", "decay", "epsilon", "streams")
+    }
+    if args.dynamic or any(value is not None for value in given.values()):
+        return dynamic_settings(**given)
+    return None

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
+import fairseq
+
 from ..version import __version__
 
 METHODS = ("static", "cache", "dynamic", "both")
@@ -113,7 +115,7 @@ def text_report(results: Sequence[CheckpointResult], text: TextFacts) -> str:
     Example:
         >>> result = CheckpointResult({"path": "a.pt"}, {"static": MethodResult(math.log(64))})
         >>> text = TextFacts("data", "test", "", tokens=10, unknown=1, skip_unknown=False)
-        >>> print(text_report([result], text).partition("\\n\\n")[0])
+        >>> print(*text_report([result], text).splitlines()[:2], sep=chr(10))
         Checkpoint  Tokens  static  bits
         a.pt            10   64.00  6.00
     """
@@ -123,7 +125,7 @@ def text_report(results: Sequence[CheckpointResult], text: TextFacts) -> str:
         cells = [
             cell
             for method in result.methods.values()
-            for cell in (f"{method.perplexity:.2f}", f"{method.bits:.2f}")
+            for cell in (_number(method.perplexity), _number(method.bits))
         ]
         rows.append([str(result.facts["path"]), str(text.counted), *cells])
     lines = [*_align(rows), "", *_legend(results), "", text.conventions()]
@@ -132,13 +134,17 @@ def text_report(results: Sequence[CheckpointResult], text: TextFacts) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _number(value: float) -> str:
+    return f"{value:.2f}" if value < 1e6 else f"{value:.2e}"
+
+
 def _legend(results: Sequence[CheckpointResult]) -> Iterator[str]:
     """Yield a line for each method, one for each checkpoint where their settings differ."""
     what = {
         "static": "perplexity, and bits per token, of the model as it is",
         "cache": "mixed with a neural cache: {cache}",
         "dynamic": "dynamic evaluation: {dynamic}",
-        "both": "dynamic evaluation and cache: {dynamic}; {cache}",
+        "both": "the same dynamic evaluation, mixed with a neural cache: {cache}",
     }
     for method in results[0].methods:
         lines: dict[str, list[str]] = {}
@@ -177,6 +183,7 @@ def json_report(
         "options": dict(options),
         "versions": {
             "fairseq_bas": __version__,
+            "fairseq": fairseq.__version__,
             "torch": version("torch"),
             "numpy": version("numpy"),
             "python": platform.python_version(),

@@ -90,7 +90,10 @@ def measure(
     results = []
     for path in paths:
         loaded = load_model(path, args.data)
-        run = _Run(loaded.model.to(device), texts, cache, dynamic, Tuning() if args.tune else None)
+        tuning = Tuning() if args.tune else None
+        if tuning is not None and args.tune_split == args.split:
+            tuning.notes.append(f"settings were chosen on {args.split} itself, which flatters them")
+        run = _Run(loaded.model.to(device), texts, cache, dynamic, tuning)
         results.append(run.result(loaded.facts))
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     facts = TextFacts(

@@ -1,7 +1,7 @@
 """Settings of the neural cache and of dynamic evaluation, and the values tried around them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 PUBLISHED_SEGMENT = 5
 PUBLISHED_LR = 5e-5
@@ -92,40 +92,50 @@ class DynamicSettings:
 
 
 def dynamic_settings(
-    rule: str, segment: int, lr: float | None, decay: float | None
+    rule: str | None = None,
+    segment: int | None = None,
+    lr: float | None = None,
+    decay: float | None = None,
+    **statistics: float | None,
 ) -> DynamicSettings:
-    """Fill in what was not given.
+    """Fill in what was not given, None, with what was published.
 
     As in the grid of the authors' program, lr and decay of the rule ``rms`` grow with the segment.
 
     Args:
         rule: ``rms`` or ``sgd``.
         segment: tokens between two updates.
-        lr: None for the published one; there is none for ``sgd``.
-        decay: None for the published one, 0 for ``sgd``.
+        lr: needed for ``sgd``, for which none was published.
+        decay: 0 for ``sgd``.
+        **statistics: ``epsilon`` and ``streams``, only for ``rms``.
 
     Returns:
         The settings.
 
     Raises:
-        ValueError: if a value is needed.
+        ValueError: if a value is missing, has no meaning or holds no token.
 
-    >>> dynamic_settings("rms", 20, None, None).lr
+    >>> dynamic_settings(segment=20).lr
     0.0002
     """
+    given = {name: value for name, value in statistics.items() if value is not None}
+    segment = PUBLISHED_SEGMENT if segment is None else segment
     if segment < 1:
         raise ValueError(f"--dynamic-segment {segment} holds no token; pass 1 or more")
-    if rule == "sgd":
-        if lr is None:
-            raise ValueError("--dynamic-rule sgd has no published learning rate; pass --dynamic-lr")
-        return DynamicSettings(lr, decay or 0.0, segment, rule)
-    share = segment / PUBLISHED_SEGMENT
-    return DynamicSettings(
-        PUBLISHED_LR * share if lr is None else lr,
-        PUBLISHED_DECAY * share if decay is None else decay,
-        segment,
-        rule,
-    )
+    if given.get("streams", 1) < 1:
+        raise ValueError(f"--dynamic-streams {given['streams']} reads nothing; pass 1 or more")
+    if rule != "sgd":
+        share = segment / PUBLISHED_SEGMENT
+        lr = PUBLISHED_LR * share if lr is None else lr
+        decay = PUBLISHED_DECAY * share if decay is None else decay
+        return replace(DynamicSettings(lr, decay, segment), **given)
+    if given:
+        raise ValueError(
+            f"--dynamic-{next(iter(given))} has no meaning with --dynamic-rule sgd; leave it out"
+        )
+    if lr is None:
+        raise ValueError("--dynamic-rule sgd has no published learning rate; pass --dynamic-lr")
+    return DynamicSettings(lr, decay or 0.0, segment, rule)
 
 
 def edge_of(chosen: float, tried: Sequence[float]) -> bool:

@@ -5,7 +5,6 @@ Shapes: N tokens of the text, T of a window, K values of theta.
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -74,8 +73,7 @@ def score_text(
     refuse_training_mode(model)
     device = next(model.parameters()).device
     state, parts, start = CarriedState(), [], 0
-    context = nullcontext() if dynamic is not None else torch.no_grad()
-    with context:
+    with torch.set_grad_enabled(dynamic is not None):
         for length in _progress(window_lengths(len(text), segment), label):
             inputs, labels = text.read(np.arange(start, start + length))
             inputs, labels = inputs.to(device), labels.to(device)

@@ -23,7 +23,9 @@ REGISTERED = {
     "task": {"bas_translation", "bas_language_modeling"},
     "criterion": {"bas_cross_entropy"},
     "optimizer": {"bas_nt_asgd"},
-    "arch": {"bas_awd_lstm_lm"} | {f"bas_awd_lstm_lm_{n}" for n in ("ptb", "wikitext2", "small")},
+    "arch": {"bas_awd_lstm_lm", "bas_lstm"}
+    | {f"bas_awd_lstm_lm_{n}" for n in ("ptb", "wikitext2", "small")}
+    | {f"bas_lstm_{n}" for n in ("iwslt", "gnmt_small", "gnmt")},
 }
 
 
