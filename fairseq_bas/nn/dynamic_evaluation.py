@@ -133,8 +133,12 @@ class DynamicEvaluation:
                 self.parameters, self.trained, gradients, self._rates, self._decays, strict=True
             ):
                 parameter.lerp_(trained, decay)
-                if gradient is not None:
-                    parameter.sub_(gradient.mul_(rate))
+                if gradient is None:
+                    continue
+                if isinstance(rate, Tensor):
+                    parameter.addcmul_(gradient, rate, value=-1)
+                else:
+                    parameter.sub_(gradient, alpha=rate)
 
     @torch.no_grad()
     def restore(self) -> None:

@@ -19,7 +19,7 @@ LayerState = tuple[Tensor, Tensor]
 class LSTMLayer(nn.Module):
     """A single-layer LSTM that equals ``torch.nn.LSTM`` once its rates are 0 or it is in eval mode.
 
-    Without zoneout it runs torch's fused kernel, to which the dropped weights are handed as an
+    Without zoneout it runs torch's fused kernels, to which the dropped weights are handed as an
     argument: parameters stay what they are, so saving, copying and ``train()`` / ``eval()`` work as
     for any module. With zoneout it runs ``zoneout_recurrence``; at evaluation the masks are
     replaced by their expectation.
@@ -115,14 +115,16 @@ class LSTMLayer(nn.Module):
     def _run(
         self, x: Tensor, state: LayerState, padding: Tensor | None, weight_hh: Tensor
     ) -> tuple[Tensor, LayerState]:
-        if self.zoneout_hidden or self.zoneout_cell:
-            return self._zoneout(x, state, padding, weight_hh)
+        # On a CPU torch has no fused kernel for rows of several lengths.
+        slow = padding is not None and x.device.type == "cpu"
+        if self.zoneout_hidden or self.zoneout_cell or slow:
+            return self._by_steps(x, state, padding, weight_hh)
         weights = [self.weight_ih_l0, weight_hh, self.bias_ih_l0, self.bias_hh_l0]
         if padding is None:
             return fused_lstm(x, state, weights)
         return padded_lstm(x, state, weights, padding)
 
-    def _zoneout(
+    def _by_steps(
         self, x: Tensor, state: LayerState, padding: Tensor | None, weight_hh: Tensor
     ) -> tuple[Tensor, LayerState]:
         gates_x = fast_linear(x, self.weight_ih_l0, self.bias_ih_l0 + self.bias_hh_l0)

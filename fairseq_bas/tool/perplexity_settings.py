@@ -96,7 +96,8 @@ def dynamic_settings(
     segment: int | None = None,
     lr: float | None = None,
     decay: float | None = None,
-    **statistics: float | None,
+    epsilon: float | None = None,
+    streams: int | None = None,
 ) -> DynamicSettings:
     """Fill in what was not given, None, with what was published.
 
@@ -107,7 +108,8 @@ def dynamic_settings(
         segment: tokens between two updates.
         lr: needed for ``sgd``, for which none was published.
         decay: 0 for ``sgd``.
-        **statistics: ``epsilon`` and ``streams``, only for ``rms``.
+        epsilon: only for ``rms``.
+        streams: only for ``rms``.
 
     Returns:
         The settings.
@@ -118,21 +120,26 @@ def dynamic_settings(
     >>> dynamic_settings(segment=20).lr
     0.0002
     """
-    given = {name: value for name, value in statistics.items() if value is not None}
     segment = PUBLISHED_SEGMENT if segment is None else segment
     if segment < 1:
         raise ValueError(f"--dynamic-segment {segment} holds no token; pass 1 or more")
-    if given.get("streams", 1) < 1:
-        raise ValueError(f"--dynamic-streams {given['streams']} reads nothing; pass 1 or more")
+    if streams is not None and streams < 1:
+        raise ValueError(f"--dynamic-streams {streams} reads nothing; pass 1 or more")
     if rule != "sgd":
         share = segment / PUBLISHED_SEGMENT
         lr = PUBLISHED_LR * share if lr is None else lr
         decay = PUBLISHED_DECAY * share if decay is None else decay
-        return replace(DynamicSettings(lr, decay, segment), **given)
-    if given:
-        raise ValueError(
-            f"--dynamic-{next(iter(given))} has no meaning with --dynamic-rule sgd; leave it out"
+        settings = DynamicSettings(lr, decay, segment)
+        return replace(
+            settings,
+            epsilon=settings.epsilon if epsilon is None else epsilon,
+            streams=settings.streams if streams is None else streams,
         )
+    for name, value in (("epsilon", epsilon), ("streams", streams)):
+        if value is not None:
+            raise ValueError(
+                f"--dynamic-{name} {value} has no meaning with --dynamic-rule sgd; leave it out"
+            )
     if lr is None:
         raise ValueError("--dynamic-rule sgd has no published learning rate; pass --dynamic-lr")
     return DynamicSettings(lr, decay or 0.0, segment, rule)

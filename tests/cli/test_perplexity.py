@@ -17,6 +17,10 @@ from fairseq import tasks
 from fairseq.data import Dictionary, indexed_dataset
 
 from fairseq_bas import cli
+from fairseq_bas.nn.carried_state import CarriedState
+from fairseq_bas.nn.dynamic_evaluation import DynamicEvaluation
+from fairseq_bas.tool.language_model import load_model, load_text
+from fairseq_bas.tool.text_scores import score_text
 from tests.helpers import USER_DIR, run_cli, tiny_awd_lstm_lm
 
 WINDOW, THETA, LAMBDA = 20, 0.5, 0.2
@@ -74,8 +78,6 @@ def columns(runs):
 
 @pytest.fixture(scope="module")
 def model(runs, toy_lm):
-    from fairseq_bas.tool.language_model import load_model
-
     return load_model(str(runs[1]), str(toy_lm.bin)).model
 
 
@@ -138,8 +140,6 @@ def test_cache_equals_loop(columns, model, toy_lm):
 
 def read(model, inputs, labels, state):
     """Return hidden states, log-probabilities of the labels, and the state to go on with."""
-    from fairseq_bas.nn.carried_state import CarriedState
-
     carried = CarriedState(state)
     hidden, _ = model.decoder.extract_features(inputs, state=carried)
     log_probs = model.decoder.output_layer(hidden).log_softmax(-1)
@@ -177,6 +177,42 @@ def test_dynamic_equals_loop(columns, model, toy_lm):
     assert losses["dynamic"] == pytest.approx([-x for x in found], rel=1e-4)
     assert losses["both"] == pytest.approx(cached(found, torch.cat(features), test), rel=1e-4)
     assert losses["dynamic"] != pytest.approx(losses["static"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"bas_adaptive_softmax_cutoff": "6,9"},
+        {"bas_softmaxes": 3},
+        {"bas_zoneout_cell": 0.3, "bas_zoneout_hidden": 0.1, "bas_weight_drop": 0},
+        {"bas_untied": True},
+    ],
+    ids=["adaptive", "mixture", "zoneout", "untied"],
+)
+def test_every_output_layer_is_scored_and_adapted(toy_lm, flags):
+    torch.manual_seed(1)
+    task = tasks.setup_task(argparse.Namespace(task="language_modeling", data=str(toy_lm.bin)))
+    sizes = {"bas_embed_dim": 8, "bas_hidden_dim": 8, "bas_layers": 2}
+    args = argparse.Namespace(arch="bas_awd_lstm_lm", _name="bas_awd_lstm_lm", **sizes, **flags)
+    model = task.build_model(args).eval()
+    text = load_text(str(toy_lm.bin), "test", task.dictionary)
+    tokens = tokens_of(toy_lm, "test", model)
+    with torch.no_grad():
+        output = model(shifted(tokens, model)[None])
+        target = {"target": tokens[None]}
+        log_probs = model.get_normalized_probs(output, log_probs=True, sample=target)[0]
+    expected = log_probs.gather(1, tokens[:, None])[:, 0].double()
+    for segment in (10, len(tokens)):
+        found = score_text(model, text, segment=segment).model
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    before = copy.deepcopy(model.state_dict())
+    with DynamicEvaluation(model, lr=0.5) as dynamic:
+        adapted = score_text(model, text, dynamic=dynamic, segment=10).model
+    torch.testing.assert_close(adapted[:10], expected[:10], rtol=1e-5, atol=1e-5)
+    assert adapted[10:].mean() > expected[10:].mean()  # an untrained model learns fast
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
+    with pytest.raises(ValueError, match="training mode"):
+        score_text(model.train(), text)
 
 
 def test_table_and_json_hold_the_same(runs, document, columns):

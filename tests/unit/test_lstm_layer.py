@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fairseq_bas.nn.fast_product import RepeatedProduct, fast_linear, product
+from fairseq_bas.nn.fused_lstm import padded_lstm
 from fairseq_bas.nn.lstm_layer import LSTMLayer
 from fairseq_bas.nn.weight_drop import drop_weights
 
@@ -177,13 +178,19 @@ PADDING = torch.tensor(
 )  # none, right, left, all, the last step, here and there
 
 
-@pytest.mark.parametrize(
-    "rates", [{}, {"weight_drop": 0.5}, {"zoneout_hidden": 1e-9, "zoneout_cell": 1e-9}]
-)
-def test_padded_steps_keep_the_state(rates):
-    layer, lstm = layer_and_lstm(**rates)
+def by_layer(layer, x, state):
+    return layer.eval()(x, state, padding=PADDING)
+
+
+def by_packing(layer, x, state):
+    return padded_lstm(x, state, list(layer.parameters()), PADDING)
+
+
+@pytest.mark.parametrize("run", [by_layer, by_packing])
+def test_padded_steps_keep_the_state(run):
+    layer, lstm = layer_and_lstm(weight_drop=0.5)
     x, (h, c) = inputs()
-    output, after = layer.eval()(x, (h, c), padding=PADDING)
+    output, after = run(layer, x, (h, c))
     for b in range(B):
         kept = ~PADDING[:, b]
         state = h[None, b : b + 1], c[None, b : b + 1]
@@ -196,6 +203,13 @@ def test_padded_steps_keep_the_state(rates):
         torch.testing.assert_close(after[1][b], state[1].flatten())
         held = torch.cat([h[b : b + 1], output[:-1, b]])
         assert torch.equal(output[~kept, b], held[~kept])
+
+
+def test_gradient_through_padding_is_the_same_either_way():
+    layer, _ = layer_and_lstm()
+    x, state = inputs()
+    ours, packed = (run(layer, x, state)[0] for run in (by_layer, by_packing))
+    torch.testing.assert_close(gradients(ours, layer, x), gradients(packed, layer, x))
 
 
 def test_padded_steps_keep_the_state_under_zoneout_masks():
