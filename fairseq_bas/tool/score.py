@@ -5,10 +5,10 @@ Python callers use `fairseq_bas.tool.paired_score.score_systems`, which this com
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from .hypotheses import Hypotheses, read_hypotheses, read_reference
 from .paired_score import score_systems
+from .report_files import check_reports, write_report
 from .score_table import json_report, text_report, tsv_report
 from .system_score import DEFAULT_TRIALS, METRICS, ScoreSettings
 
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             f"--name gives {len(names)} names for {len(args.hypotheses)} systems; name each system"
         )
-    _check_reports([args.json, args.tsv], inputs=[*args.ref, *args.hypotheses])
+    check_reports([args.json, args.tsv], inputs=[*args.ref, *args.hypotheses])
     references = {path: read_reference(path) for path in args.ref}
     outputs = dict(zip(names, map(read_hypotheses, args.hypotheses), strict=True))
     texts = {name: output.sentences for name, output in outputs.items()}
@@ -108,9 +108,9 @@ def run(args: argparse.Namespace) -> int:
     print(text_report(scores, settings), end="")
     files = {name: _describe(output) for name, output in outputs.items()}
     if args.json:
-        _write(args.json, json_report(scores, settings, files, args.ref))
+        write_report(args.json, [json_report(scores, settings, files, args.ref)])
     if args.tsv:
-        _write(args.tsv, tsv_report(scores, files))
+        write_report(args.tsv, [tsv_report(scores, files)])
     return 0
 
 
@@ -123,30 +123,6 @@ def _refuse_repeated(what: str, names: Sequence[str], advice: str) -> None:
             raise ValueError(f"{what} {name!r} is not a printable name; {advice}")
 
 
-def _check_reports(reports: Sequence[str | None], inputs: Sequence[str]) -> None:
-    """Raise ValueError before the work if a report could not be written or would destroy input."""
-    taken = {Path(path).resolve() for path in inputs}
-    for report in filter(None, reports):
-        path = Path(report).resolve()
-        if path in taken:
-            raise ValueError(
-                f"{report} is given twice, as a report and as another file; choose another name"
-            )
-        if path.is_dir() or not path.parent.is_dir():
-            raise ValueError(
-                f"{report} cannot be written: it is a folder or its folder is missing; "
-                "create the folder or choose another name"
-            )
-        taken.add(path)
-
-
 def _describe(output: Hypotheses) -> dict[str, str | int]:
     """Return what the JSON report says of a system's file."""
     return {"path": output.path, "source": output.source, "sentences": len(output.sentences)}
-
-
-def _write(path: str, text: str) -> None:
-    """Write a report."""
-    # A name that is not valid UTF-8 becomes an escape, which JSON reads back.
-    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        file.write(text)
