@@ -22,3 +22,12 @@ say "noise: against fairseq's, and in an update"
 "$BAS_PYTHON" scripts/bench/noise_time.py "$bin"
 say "partial replication"
 "$BAS_PYTHON" scripts/bench/share_time.py "$bin" --width 512
+say "LSTM language models: shapes of Penn Treebank and WikiText-2"
+for precision in fp32 fp16 bf16; do
+    "$BAS_PYTHON" scripts/bench/lstm.py --device cuda --precision "$precision" --rounds 20
+    "$BAS_PYTHON" scripts/bench/lstm.py --device cuda --precision "$precision" --rounds 20 \
+        --batch 80 --vocab 33278
+done
+"$BAS_PYTHON" scripts/bench/lstm.py --device cuda --compiled --only zoneout --rounds 20
+say "a small language model, trained whole"
+bash scripts/train_ptb_awd_lstm.sh --budget small --epochs 20 --out "$BAS_ROOT/runs/gpu/lm"

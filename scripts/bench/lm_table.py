@@ -66,9 +66,7 @@ def main() -> None:
                 f"| {name} | {spread(columns['updates'], 0)} | {spread(columns['valid'], 2)} "
                 f"| {spread(columns['test'], 2)} | {spread(columns['minutes'], 1)} |"
             )
-    print(
-        f"\nMean over seeds {args.seeds} (lowest to highest); best checkpoints."
-    )
+    print(f"\nMean over seeds {args.seeds} (lowest to highest); best checkpoints.")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Time an update of LSTM language models of one shape, in one process, in turns.
 
     python scripts/bench/lstm.py [--rounds 7] [--steps 1] [--threads 2] [--json FILE]
-        [--awd-source DIR] [--cpu-time]
+        [--awd-source DIR] [--cpu-time] [--device cuda] [--precision fp16] [--compiled]
 
 An update is forward, backward, clipping and an SGD step, on windows of carried state:
 
@@ -33,14 +33,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import lstm_sides
 
+from fairseq_bas.nn.lstm_layer import LSTMLayer
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 CLIP, LEARNING_RATE, WEIGHT_DECAY = 0.25, 1.0, 1.2e-6
 
 
 class Side:
     """One of the things compared: a model in training, and the seconds of its updates."""
 
-    def __init__(self, model: nn.Module, loss: Callable):
+    def __init__(self, model: nn.Module, loss: Callable, args: argparse.Namespace):
         self.loss, self.seconds = loss, []
+        # Weights in half precision, as fairseq's --fp16 and --bf16 have them.
+        model = model.to(args.device, PRECISIONS[args.precision])
+        for layer in model.modules():
+            if isinstance(layer, LSTMLayer):
+                layer.compiled = args.compiled
         self.parameters = list(model.train().parameters())
         self.optimizer = torch.optim.SGD(
             self.parameters, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
@@ -48,14 +56,18 @@ class Side:
 
     def run(self, args: argparse.Namespace) -> float:
         """Return the seconds of an update, the mean of a few."""
-        words = torch.randint(4, args.vocab, (args.steps, args.batch, args.bptt + 1))
+        size = (args.steps, args.batch, args.bptt + 1)
+        words = torch.randint(4, args.vocab, size, device=args.device)
         clock = time.process_time if args.cpu_time else time.perf_counter
+        wait = torch.cuda.synchronize if args.device == "cuda" else lambda: None
+        wait()
         start = clock()
         for window in words:
             self.optimizer.zero_grad()
             self.loss(window[:, :-1], window[:, 1:].contiguous()).backward()
             nn.utils.clip_grad_norm_(self.parameters, CLIP)
             self.optimizer.step()
+        wait()
         return (clock() - start) / args.steps
 
 
@@ -70,6 +82,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=20)
     parser.add_argument("--bptt", type=int, default=70)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--precision", default="fp32", choices=list(PRECISIONS))
+    parser.add_argument("--compiled", action="store_true", help="compile the steps of zoneout")
     parser.add_argument("--cpu-time", action="store_true", help="for a busy machine; 1 thread")
     parser.add_argument("--steps", type=int, default=1, help="updates of a round")
     parser.add_argument("--rounds", type=int, default=7, help="counted rounds, after one warm-up")
@@ -97,7 +112,7 @@ def main() -> None:
     if args.awd_source is not None:
         makers["original"] = lstm_sides.original
     chosen = {"bare", *(args.only or makers)}
-    sides = {name: Side(*make(args)) for name, make in makers.items() if name in chosen}
+    sides = {name: Side(*make(args), args) for name, make in makers.items() if name in chosen}
     for turn in range(args.rounds + 1):
         for side in sides.values():
             seconds = side.run(args)

@@ -126,9 +126,11 @@ def original(args: argparse.Namespace):
             *(0.4, 0.25, 0.4, 0.1, 0.5, tied),
         )
         criterion = SplitCrossEntropyLoss(args.output_dim, splits=[])
-    carried = [model.init_hidden(args.batch)]
+    carried: list = []
 
     def loss(tokens, target):
+        if not carried:  # where the model is by now
+            carried.append(model.init_hidden(args.batch))
         carried[0] = repackage_hidden(carried[0])
         output, carried[0], raw, dropped = model(tokens.t(), carried[0], return_h=True)
         decoder = model.decoder
