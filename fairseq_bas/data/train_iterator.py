@@ -46,8 +46,8 @@ class TrainIterator(EpochBatchIterator):
 
         Args:
             iterator: the iterator over the training set, not yet started.
-            layout: a value for each key of ``LAYOUT_FLAGS`` but ``readers`` and ``sentences``,
-                and ``replicas``, the replica schedule as text.
+            layout: values for keys of ``LAYOUT_FLAGS`` but ``readers`` and ``sentences``, where the
+                run has any, and ``replicas``, the replica schedule as text.
 
         Returns:
             An iterator over the same batches.
@@ -56,6 +56,7 @@ class TrainIterator(EpochBatchIterator):
         train.__dict__.update(iterator.__dict__)
         train.collate_fn = KeyedCollater(iterator.collate_fn, train._stand_in)
         train.layout = {
+            **dict.fromkeys(LAYOUT_FLAGS, "none"),
             **layout,
             "readers": iterator.num_shards,
             "sentences": len(iterator.dataset),
