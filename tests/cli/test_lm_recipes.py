@@ -49,6 +49,7 @@ def test_awd_lstm_trains_fine_tunes_and_evaluates(tmp_path: Path) -> None:
     assert files(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_other_flags_do_not_pass_for_a_finished_run(tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.mkdir()

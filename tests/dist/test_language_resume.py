@@ -16,7 +16,7 @@ FLAGS = (
 
 
 @pytest.mark.dist
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_killed_language_model_resumes_exactly(toy_lm, tmp_path, workers):
     def flags(name, updates):
         model = tiny_awd_lstm_lm(toy_lm, tmp_path / name)

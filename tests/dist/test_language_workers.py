@@ -11,7 +11,7 @@ NOISE = (
     *("--max-update", 7, "--no-epoch-checkpoints", "--disable-validation"),
 )
 
-pytestmark = pytest.mark.dist
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
 
 
 def assert_equal_runs(*folders):

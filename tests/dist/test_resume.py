@@ -24,7 +24,7 @@ ALL_NOISE = (
 
 
 @pytest.mark.dist
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_killed_run_resumes_exactly(toy_pieces, tmp_path, workers):
     noise = (*ALL_NOISE, *LAYER_DROP, "--bas-subword-model", toy_pieces.text / "spm.model")
 
