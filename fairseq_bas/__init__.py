@@ -18,7 +18,7 @@ def register() -> None:
 
     compat.install()
     run_hooks.install()
-    from . import criterion, model, optim, task  # noqa: F401
+    from . import criterion, model, optim, schedule, task  # noqa: F401
 
 
 if "fairseq" in sys.modules:

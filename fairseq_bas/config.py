@@ -24,13 +24,13 @@ class Clock:
 
     Args:
         updates: optimizer steps taken, >= 0.
-        epochs: epochs completed, >= 0 (0 throughout fairseq's epoch 1).
+        epochs: epochs completed, >= 0; of fairseq's epoch 1 half is 0.5.
         sentences: distinct sentences seen by all workers, >= 0.
         target_tokens: distinct target tokens seen by all workers, >= 0.
     """
 
     updates: int = 0
-    epochs: int = 0
+    epochs: float = 0
     sentences: int = 0
     target_tokens: int = 0
 

@@ -1,5 +1,7 @@
 """Moments of a run that fairseq tells nobody about, told to the optimizer and the task.
 
+It also lets an iterator over micro-batches say itself how they are grouped into updates.
+
 An object takes part by having the method; whatever has none of them runs as in plain fairseq.
 All are called on every worker.
 
@@ -10,6 +12,10 @@ method                          called                                          
 ``observe_validation(l, max)``  after each validation that counts, once              the optimizer
 ``before_evaluation()``         before a validation and before a checkpoint          the optimizer
 ``before_update()``             before an update                                     the optimizer
+``begin_run(trainer)``          after the optimizer was built                        the task
+``before_update(trainer)``      before an update                                     the task
+``clip_norm(norm)``             before clipping; returns the norm to clip at         the task
+``observe_gradient_norm(n)``    after clipping, with the norm before it              the task
 ``before_save()``               before a checkpoint, after ``before_evaluation()``   the task
 ==============================  ===================================================  =============
 
@@ -31,16 +37,23 @@ from collections.abc import Callable
 from typing import Any
 
 from fairseq import checkpoint_utils
+from fairseq.data import iterators
 from fairseq.trainer import Trainer
+
+from .data.growing_iterator import grouped_by
 
 
 @functools.cache
 def install() -> None:
     """Put the calls into fairseq. Calling it again does nothing."""
     checkpoint_utils.save_checkpoint = _prepared_save(checkpoint_utils.save_checkpoint)
+    iterators.GroupedIterator = grouped_by(iterators.GroupedIterator)
     Trainer._build_optimizer = _announced_build(Trainer._build_optimizer)
+    Trainer.clip_grad_norm = _observed_clip(Trainer.clip_grad_norm)
     Trainer.begin_valid_epoch = _after_weight_hook("before_evaluation", Trainer.begin_valid_epoch)
-    Trainer.train_step = _after_weight_hook("before_update", Trainer.train_step)
+    Trainer.train_step = _after_task_hook(
+        "before_update", _after_weight_hook("before_update", Trainer.train_step)
+    )
 
 
 def _hook(trainer: Trainer, name: str) -> Callable[..., Any] | None:
@@ -68,6 +81,30 @@ def _after_weight_hook(name: str, method: Callable[..., Any]) -> Callable[..., A
     return hooked
 
 
+def _after_task_hook(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def hooked(self: Trainer, *args: Any, **kwargs: Any) -> Any:
+        hook = getattr(self.task, name, None)
+        if hook is not None:
+            hook(self)
+        return method(self, *args, **kwargs)
+
+    return hooked
+
+
+def _observed_clip(clip_grad_norm: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(clip_grad_norm)
+    def observed(self: Trainer, clip_norm: float) -> Any:
+        choose = getattr(self.task, "clip_norm", None)
+        norm = clip_grad_norm(self, clip_norm if choose is None else choose(clip_norm))
+        observe = getattr(self.task, "observe_gradient_norm", None)
+        if observe is not None:
+            observe(norm)
+        return norm
+
+    return observed
+
+
 def _prepared_save(save_checkpoint: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(save_checkpoint)
     def prepared(cfg: Any, trainer: Trainer, *args: Any, **kwargs: Any) -> Any:
@@ -87,6 +124,11 @@ def _announced_build(build: Callable[..., None]) -> Callable[..., None]:
         begin_run = _hook(self, "begin_run")
         if begin_run is not None:
             begin_run(self.cfg)
+        task_begins = getattr(self.task, "begin_run", None)
+        if task_begins is not None:
+            task_begins(self)
+        elif hasattr(self._lr_scheduler, "begin_run"):
+            self._lr_scheduler.begin_run(self.task)
         if _hook(self, "observe_validation") is not None:
             _watch_validations()
 

@@ -1,17 +1,25 @@
 """The iterator over training micro-batches: keyed, never empty, and sure of its position.
 
+It knows how much text all workers together read at every step of an epoch (``EpochRounds``), so
+that a ``GrowingIterator`` can decide from update to update how many micro-batches make it up.
+
 fairseq stores the position in an epoch as a number of micro-batches. That number means other
 sentences once ``--max-tokens`` or the number of workers has changed, and fairseq goes on silently
 with some sentences repeated and others lost. Here the layout that the position refers to is stored
 beside it and compared on resume.
 """
 
+import copy
+import functools
 import logging
 from typing import Any
 
-from fairseq.data.iterators import EpochBatchIterator
+import numpy as np
+from fairseq.data.iterators import CountingIterator, EpochBatchIterator
 
 from ..errors import refuse_with
+from .epoch_rounds import EpochRounds
+from .growing_iterator import GrowingIterator
 from .keyed_collater import KeyedCollater
 
 logger = logging.getLogger(__name__)
@@ -34,11 +42,14 @@ class TrainIterator(EpochBatchIterator):
     """Yield keyed micro-batches and refuse to resume at a position that means something else.
 
     Attributes:
-        companion: what else belongs to the position, if anything: an object with ``state_dict`` and
+        companions: what else belongs to the position, by name: objects with ``state_dict`` and
             ``load_state_dict``.
+        planner: decides how much text an update holds, see ``GrowingIterator``; without one,
+            fairseq groups the micro-batches.
     """
 
-    companion: Any = None
+    companions: dict[str, Any]
+    planner: Any = None
 
     @classmethod
     def of(cls, iterator: EpochBatchIterator, layout: dict[str, Any]) -> "TrainIterator":
@@ -54,6 +65,7 @@ class TrainIterator(EpochBatchIterator):
         """
         train = cls.__new__(cls)
         train.__dict__.update(iterator.__dict__)
+        train.companions = {}
         train.collate_fn = KeyedCollater(iterator.collate_fn, train._stand_in)
         train.layout = {
             **dict.fromkeys(LAYOUT_FLAGS, "none"),
@@ -69,8 +81,9 @@ class TrainIterator(EpochBatchIterator):
     def state_dict(self) -> dict[str, Any]:
         """Return fairseq's position with the layout that gives it a meaning."""
         state = {**super().state_dict(), "bas_layout": self.layout, "bas_length": len(self)}
-        if self.companion is not None:
-            state["bas_companion"] = self.companion.state_dict()
+        state["bas_companions"] = {
+            name: companion.state_dict() for name, companion in self.companions.items()
+        }
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -83,8 +96,42 @@ class TrainIterator(EpochBatchIterator):
             with refuse_with():
                 self._check(state_dict["bas_layout"], state_dict)
         super().load_state_dict(state_dict)
-        if self.companion is not None and "bas_companion" in state_dict:
-            self.companion.load_state_dict(state_dict["bas_companion"])
+        stored = state_dict.get("bas_companions", {})
+        for name in self.companions.keys() & stored.keys():
+            self.companions[name].load_state_dict(stored[name])
+
+    def _get_iterator_for_epoch(
+        self, epoch: int, shuffle: bool, fix_batches_to_gpus: bool = False, offset: int = 0
+    ) -> CountingIterator | None:
+        iterator = super()._get_iterator_for_epoch(epoch, shuffle, fix_batches_to_gpus, offset)
+        if iterator is not None and self.planner is not None:
+            rounds = self.rounds(epoch, shuffle, fix_batches_to_gpus)
+            iterator.grouped = functools.partial(GrowingIterator, self.planner, rounds)
+        return iterator
+
+    def rounds(
+        self, epoch: int, shuffle: bool = True, fix_batches_to_gpus: bool = False
+    ) -> EpochRounds:
+        """Return what all workers together read in each step of an epoch."""
+        if fix_batches_to_gpus and self._supports_prefetch and self.num_shards > 1:
+            with refuse_with():
+                raise ValueError(
+                    "--fix-batches-to-gpus with data loaded by --dataset-impl cached hides from "
+                    "each worker what the others read; leave one of the two out"
+                )
+        reader = copy.copy(self)
+        reader._supports_prefetch = False
+        if self.grouped_shuffling:  # the order depends on the number of readers
+            shards = []
+            for reader.shard_id in range(self.num_shards):
+                shards.append(reader.ordered_batches(epoch, fix_batches_to_gpus, shuffle))
+            batches = [batch for round_ in zip(*shards, strict=True) for batch in round_]
+        else:
+            reader.num_shards, reader.shard_id = 1, 0
+            batches = reader.ordered_batches(epoch, fix_batches_to_gpus, shuffle)
+        return EpochRounds.of(
+            batches, self.num_shards, functools.partial(target_sizes, self.dataset)
+        )
 
     def _check(self, stored: dict[str, Any], state: dict[str, Any]) -> None:
         stored = {**dict.fromkeys(LAYOUT_FLAGS, "none"), **stored}
@@ -109,3 +156,9 @@ class TrainIterator(EpochBatchIterator):
                 f"--bas-replicas {self.layout['replicas']} from here on "
                 f"(it was {stored['replicas']} in the checkpoint)"
             )
+
+
+def target_sizes(dataset: Any, indices: np.ndarray) -> np.ndarray:
+    """Return the target lengths (n,) of the sentences ``indices`` (n,) as they are stored."""
+    sizes = getattr(dataset, "tgt_sizes", None)
+    return (dataset.sizes if sizes is None else sizes)[indices]

@@ -1,5 +1,5 @@
 """Optimizers registered with fairseq."""
 
-from . import bas_nt_asgd
+from . import bas_lamb, bas_lars, bas_novograd, bas_nt_asgd, bas_pytorch_optimizer
 
-__all__ = ["bas_nt_asgd"]
+__all__ = ["bas_lamb", "bas_lars", "bas_novograd", "bas_nt_asgd", "bas_pytorch_optimizer"]

@@ -9,12 +9,14 @@ from fairseq.data.iterators import EpochBatchIterator
 from fairseq.tasks import register_task
 from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageModelingTask
 
+from ..batching.amount import BaseBatch
 from ..data.integrity import verify_dictionary, verify_monolingual_split
 from ..data.stateful_batches import StatefulBatches, with_state
 from ..data.streams import StreamEpoch, StreamText
 from ..data.train_iterator import TrainIterator
 from ..errors import refuse_with
 from ..nn.carried_state import CarriedState
+from .batch_config import BatchConfig
 from .noise_checks import check_criterion, check_model
 from .noise_config import NoiseConfig
 from .prepare_noise import prepared_language_noise
@@ -27,7 +29,7 @@ from .update import ReplicatedUpdate
 
 @dataclass
 class BasLanguageModelingConfig(
-    StreamConfig, LanguageModelingConfig, ReplicaConfig, NoiseConfig, RecipeConfig
+    StreamConfig, LanguageModelingConfig, ReplicaConfig, NoiseConfig, RecipeConfig, BatchConfig
 ):
     """Hold fairseq's flags of language modelling, those of streams and of batch augmentation."""
 
@@ -56,7 +58,7 @@ class BasLanguageModelingTask(ReplicatedUpdate, _ConfiguredTask):
             self.stream_plan = StreamPlan(cfg, self.replica_plan, self.noise_plan)
         self.stream_states = StreamStates(shared=cfg.bas_share_state)
         self._valid_state = CarriedState()
-        self._window_share = 1.0
+        self._window_lengths = []
         self._carries_state = False
 
     @classmethod
@@ -94,7 +96,7 @@ class BasLanguageModelingTask(ReplicatedUpdate, _ConfiguredTask):
         iterator = super().get_batch_iterator(dataset, *args, **kwargs)
         if isinstance(iterator, TrainIterator):
             # fairseq does not load the state of a task when it goes on training.
-            iterator.companion = self.stream_states
+            iterator.companions["streams"] = self.stream_states
         return iterator
 
     def stream_iterator(
@@ -161,6 +163,16 @@ class BasLanguageModelingTask(ReplicatedUpdate, _ConfiguredTask):
             dataset, **kwargs
         )
 
+    def _base_batch(self, iterator):
+        """Return the size of an update of the first epoch: a resumed run must find the same."""
+        base = super()._base_batch(iterator)
+        if not isinstance(iterator.dataset, StreamEpoch):
+            return base
+        layout = iterator.dataset.layout
+        windows = layout.windows(self.cfg.seed, 1)
+        tokens = layout.num_streams * sum(windows) / len(windows)
+        return BaseBatch(layout.num_streams, tokens, len(windows))
+
     def _layout(self, **kwargs):
         return {**super()._layout(**kwargs), "batching": self.stream_plan.text()}
 
@@ -201,8 +213,7 @@ class BasLanguageModelingTask(ReplicatedUpdate, _ConfiguredTask):
         """Add the gradient of one micro-batch; carry the state of its streams onward."""
         if "window" in sample:
             # Copies at other places have rows of their own, all of the same length.
-            length = sample["target"].size(1)
-            self._window_share = length / self.cfg.tokens_per_sample
+            self._window_lengths.append(sample["target"].size(1))
         result = super().train_step(sample, *args, **kwargs)
         if "window" in sample:
             self.stream_states.commit(sample["first_sentence"])
@@ -229,11 +240,13 @@ class BasLanguageModelingTask(ReplicatedUpdate, _ConfiguredTask):
         return replicas if self.noise_plan.split == "input" else replicas[:1]
 
     def optimizer_step(self, optimizer, model, update_num):
-        """Take the step; a window of variable length scales its learning rate."""
-        if not self.cfg.bas_variable_bptt:
+        """Take the step; windows of variable length scale its learning rate."""
+        lengths, self._window_lengths = self._window_lengths, []
+        if not (self.cfg.bas_variable_bptt and lengths):
             return super().optimizer_step(optimizer, model, update_num)
         learning_rate = optimizer.get_lr()
-        optimizer.set_lr(learning_rate * self._window_share)
+        share = sum(lengths) / len(lengths) / self.cfg.tokens_per_sample
+        optimizer.set_lr(learning_rate * share)
         try:
             super().optimizer_step(optimizer, model, update_num)
         finally:

@@ -10,6 +10,7 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
 from ..data.integrity import verify_dictionary, verify_split
 from ..errors import refuse_with
+from .batch_config import BatchConfig
 from .noise_checks import check_criterion, check_model
 from .noise_config import NoiseConfig
 from .prepare_noise import prepared_noise, with_sampled_subwords
@@ -19,7 +20,9 @@ from .update import ReplicatedUpdate
 
 
 @dataclass
-class BasTranslationConfig(TranslationConfig, ReplicaConfig, NoiseConfig, RecipeConfig):
+class BasTranslationConfig(
+    TranslationConfig, ReplicaConfig, NoiseConfig, RecipeConfig, BatchConfig
+):
     """Hold fairseq's translation flags and those of batch augmentation."""
 
 

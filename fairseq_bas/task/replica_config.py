@@ -21,9 +21,9 @@ class ReplicaConfig(FairseqDataclass):
         default=None,
         metadata={
             "help": "copies of every training sentence in an update, each with its own noise (M): "
-            "a number, or a schedule value@clock over updates (u) or completed epochs (e), "
-            "such as 1@0,4@2e; the gradient is the mean over copies (Hoffer et al. 2019); default: "
-            "that of --bas-recipe, or 1"
+            "a number, or a schedule value@clock over updates (u), epochs (e), distinct sentences "
+            "(s) or thousand target tokens (kt), such as 1@0,4@2e; the gradient is the mean over "
+            "copies (Hoffer et al. 2019); default: that of --bas-recipe, or 1"
         },
     )
     bas_placement: PLACEMENTS = field(
@@ -66,7 +66,7 @@ class ReplicaPlan:
 
     def __init__(self, cfg: ReplicaConfig):
         self.schedule: Schedule[int] = parse_schedule(
-            cfg.bas_replicas or "1", flag="--bas-replicas", units=("u", "e")
+            cfg.bas_replicas or "1", flag="--bas-replicas"
         )
         self.kind = str(cfg.bas_placement)
         self.rows_per_pass = cfg.bas_replicas_per_pass

@@ -7,28 +7,28 @@ import fairseq
 import numpy as np
 import torch
 
+from ..data.train_iterator import target_sizes
 from ..rng import fingerprint
 from ..version import __version__
 
 logger = logging.getLogger(__name__)
 
 
-def log_run_summary(plan, noise, iterator, cfg):
-    """Log the distinct and the replicated batch, the learning rate, the noise and versions.
+def log_run_summary(task, iterator):
+    """Log the distinct and the replicated batch, its schedule, the learning rate and the noise.
 
     Args:
-        plan: the ``ReplicaPlan`` of the run.
-        noise: its ``NoisePlan``.
+        task: a task with ``ReplicatedUpdate``.
         iterator: the ``TrainIterator``, whose frozen batches are averaged over.
-        cfg: the task's config.
     """
     logger.info(
         "\n  ".join(
             [
                 "batch augmentation",
-                *_batch_lines(plan, iterator, cfg),
-                *_noise_lines(noise, iterator.dataset),
-                *_lines(cfg),
+                *_batch_lines(task.replica_plan, iterator, task.cfg),
+                *_schedule_lines(task.large_batch),
+                *_noise_lines(task.noise_plan, iterator.dataset),
+                *_lines(task),
             ]
         )
     )
@@ -37,10 +37,9 @@ def log_run_summary(plan, noise, iterator, cfg):
 def _batch_lines(plan, iterator, cfg):
     """Describe the batch of the largest M; sizes are means over the epoch's micro-batches."""
     batches, dataset = iterator.frozen_batches, iterator.dataset
-    sizes = getattr(dataset, "tgt_sizes", None)
-    sizes = dataset.sizes if sizes is None else sizes
     used = np.concatenate([np.asarray(batch) for batch in batches])
-    sentences, tokens = len(used) / len(batches), sizes[used].sum() / len(batches)
+    sentences = len(used) / len(batches)
+    tokens = target_sizes(dataset, used).sum() / len(batches)
     placement = plan.largest()
     per_update = cfg.update_freq[0] * iterator.num_shards
     unit = getattr(dataset, "unit", "sentences")
@@ -65,6 +64,19 @@ def _batch_lines(plan, iterator, cfg):
         )
 
 
+def _schedule_lines(large_batch):
+    """Describe how the distinct batch changes, and what it is compared with."""
+    planner = large_batch.planner
+    if large_batch.is_scheduled:
+        yield f"batch schedule {planner.controller.describe()}; 1x is {planner.base}"
+    yield (
+        f"kappa          {planner.kappa_of_base:.4g} at 1x: the batch as a multiple of the "
+        f"reference batch, {planner.reference}"
+    )
+    if large_batch.measurement.every:
+        yield f"noise scale    measured in every {large_batch.measurement.every}-th update"
+
+
 def _noise_lines(noise, dataset):
     """Describe what makes the copies differ besides the model's own dropout."""
     for side, policy in noise.policies.items():
@@ -82,11 +94,15 @@ def _noise_lines(noise, dataset):
         yield f"copies share   all before the {where}"
 
 
-def _lines(cfg):
-    yield (
-        f"learning rate  {', '.join(map(str, cfg.lr))} as given; copies do not change it, the "
-        "gradient is their mean"
-    )
+def _lines(task):
+    cfg, scheduler = task.cfg, task.large_batch.scheduler
+    if hasattr(scheduler, "describe"):
+        yield f"learning rate  {scheduler.describe()}"
+    else:
+        yield (
+            f"learning rate  {', '.join(map(str, cfg.lr))} as given; copies do not change it, the "
+            "gradient is their mean"
+        )
     yield f"noise          seed {cfg.seed}, key fingerprint {fingerprint(cfg.seed)}"
     yield (
         f"versions       fairseq_bas {__version__}, fairseq {fairseq.__version__}, "

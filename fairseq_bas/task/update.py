@@ -8,23 +8,24 @@ Gradients add up over passes, micro-batches and workers; the trainer divides by 
 distinct target tokens (or sentences). So the gradient is the mean over replicas of the plain one.
 """
 
-import contextlib
+import dataclasses
 
 import torch
 from fairseq.logging import metrics
 from fairseq.optim.amp_optimizer import AMPOptimizer
 
-from ..config import Clock
 from ..data.sampled_pairs import SampledPairs, select_replicas
 from ..data.train_iterator import TrainIterator
 from ..errors import refuse_with
 from ..model.layer_drop import make_layer_drop_keyed, set_layer_drop_keys
 from ..model.shared_trunk import shared_inputs
 from ..noise.distinct import count_distinct
-from ..replicate import divide, mean_over_replicas, replicate
+from ..replicate import replicate
 from ..rng import derive_seed
 from .copy_noise import CopyNoise
+from .large_batch import LargeBatch, base_batch
 from .noise_config import NoisePlan
+from .pass_results import LossOverReplicas, add_up, average, no_gradient_traffic, with_rows
 from .recipe import expand_recipe
 from .replica_config import ReplicaPlan
 from .run_summary import log_run_summary
@@ -34,8 +35,8 @@ class ReplicatedUpdate:
     """Make any fairseq task train on M noised copies of every sentence.
 
     Put it before a ``FairseqTask`` in the bases of a task whose config includes ``ReplicaConfig``,
-    ``NoiseConfig`` and ``RecipeConfig``. Where there is noise of ours, the task sets
-    ``copy_noise`` when it loads the training set. Validation and generation are the task's own.
+    ``NoiseConfig``, ``RecipeConfig`` and ``BatchConfig``. Where there is noise of ours, the task
+    sets ``copy_noise`` when it loads the training set. Validation and generation are the task's.
     """
 
     def __init__(self, cfg, *args, **kwargs):
@@ -45,9 +46,9 @@ class ReplicatedUpdate:
             self.replica_plan = ReplicaPlan(cfg)
             largest = self.replica_plan.largest().replicas
             self.noise_plan = NoisePlan(cfg, largest, getattr(cfg, "load_alignments", False))
+            self.large_batch = LargeBatch(cfg, self.replica_plan)
         self.copy_noise = CopyNoise(self.noise_plan, cfg.seed)
         self._layer_drops = []
-        self._epochs_completed = 0
         self._worker_in_group = 0
         self._train_iterator = None
         self._summarised = False
@@ -80,7 +81,12 @@ class ReplicatedUpdate:
             if dataset in self.dataset_to_epoch_iter:
                 self.dataset_to_epoch_iter[dataset] = iterator
         self._train_iterator = iterator
+        self.large_batch.attach_iterator(iterator, self._base_batch(iterator))
         return iterator
+
+    def _base_batch(self, iterator):
+        """Return the mean size of an update of fairseq's flags alone."""
+        return base_batch(iterator, self.cfg.update_freq[0])
 
     def _batches_change_by_epoch(self, dataset, update_epoch_batch_itr=False, **_):
         return update_epoch_batch_itr
@@ -97,11 +103,11 @@ class ReplicatedUpdate:
         }
 
     def begin_epoch(self, epoch, model):
-        """Set the epoch clock of the replica schedule; say once what the run will do."""
+        """Set the epoch of the clock; say once what the run will do."""
         super().begin_epoch(epoch, model)
-        self._epochs_completed = epoch - 1
+        self.large_batch.planner.begin_epoch(epoch)
         if not self._summarised:
-            log_run_summary(self.replica_plan, self.noise_plan, self._train_iterator, self.cfg)
+            log_run_summary(self, self._train_iterator)
             self._summarised = True
 
     def build_model(self, cfg, from_checkpoint=False):
@@ -113,9 +119,26 @@ class ReplicatedUpdate:
 
     # -- one update ---------------------------------------------------------------------------
 
+    def begin_run(self, trainer):
+        """Get to know the trainer; ``run_hooks`` calls it."""
+        self.large_batch.begin_run(self, trainer)
+
+    def before_update(self, trainer):
+        """Set what follows from the batch of the update that is next; ``run_hooks`` calls it."""
+        self.large_batch.before_update(trainer)
+
+    def clip_norm(self, clip_norm):
+        """Return the norm to clip the gradient at; ``run_hooks`` calls it."""
+        return self.large_batch.clip_norm(clip_norm)
+
+    def observe_gradient_norm(self, norm):
+        """Take the norm of the gradient before clipping; ``run_hooks`` calls it."""
+        self.large_batch.observe_gradient_norm(norm)
+
     def placement(self, update_num):
         """Return the placement of the copies in the update after ``update_num`` updates."""
-        return self.replica_plan.at(Clock(updates=update_num, epochs=self._epochs_completed))
+        clock = dataclasses.replace(self.large_batch.planner.plan.clock, updates=update_num)
+        return self.replica_plan.at(clock)
 
     def train_step(
         self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **kwargs
@@ -126,36 +149,50 @@ class ReplicatedUpdate:
             The loss, ``sample_size`` and logging output, each summed over this worker's copies and
             divided by M, so that sums over workers are those of M = 1.
         """
-        placement = self.placement(update_num)
-        averaged = _LossOverReplicas(criterion, placement.replicas)
-        is_empty = sample.get("is_empty", False)
-        ignore_grad = ignore_grad or is_empty
-        passes = placement.passes_of(self._worker_in_group)
         if self.noise_plan.masks_by_update:
             set_layer_drop_keys(self._layer_drops, self.cfg.seed, update_num)
+        parts = self.large_batch.parts(sample, self.target_dictionary.pad())
+        outputs = []
+        for part in parts:
+            ignored = ignore_grad or part.get("is_empty", False)
+            step = (model, criterion, optimizer, update_num, ignored)
+            outputs.append(self._train_copies(part, *step, part is parts[-1], **kwargs))
+        return add_up(outputs)
+
+    def _train_copies(
+        self, sample, model, criterion, optimizer, update_num, ignore_grad, is_last, **kwargs
+    ):
+        """Run the passes over the copies of a micro-batch, or of a part of it."""
+        compares = getattr(criterion, "compares_copies", False)
+        keeps_rows = compares or self.noise_plan.split != "input"
+        placement = self.large_batch.placement(self.placement(update_num), keeps_rows)
+        averaged = LossOverReplicas(criterion, placement.replicas)
+        passes = placement.passes_of(self._worker_in_group)
+        measured = self.large_batch.measurement.measured(len(passes))
         peers = {}
-        if getattr(criterion, "compares_copies", False) and len(passes) > 1:
+        if compares and len(passes) > 1:
             peers = self._features_of_all(sample, model, criterion, optimizer, update_num)
         outputs, fingerprints = [], []
         for replicas in passes:
             copies = {**self._copies(sample, replicas, update_num), **peers}
+            measured.next_pass()
             with (
                 self._in_model(model, copies),
-                _no_gradient_traffic(model, unless=replicas is passes[-1]),
+                no_gradient_traffic(model, unless=is_last and replicas is passes[-1]),
             ):
                 loss, sample_size, log = super().train_step(
                     copies, model, averaged, optimizer, update_num, ignore_grad, **kwargs
                 )
             self._after_pass(copies)
-            outputs.append((loss.detach(), sample_size, _with_rows(log, copies)))
+            outputs.append((loss.detach(), sample_size, with_rows(log, copies)))
             if self.noise_plan.changes_text:
                 fingerprints.append(self.copy_noise.fingerprints(copies))
-        loss, sample_size, log = _average(outputs, placement.replicas)
+        loss, sample_size, log = average(outputs, placement.replicas)
         if fingerprints:
             log["bas_distinct"] = count_distinct(torch.cat(fingerprints, dim=1)).sum()
-        if is_empty:
+        if sample.get("is_empty", False):
             sample_size, log = sample_size * 0, {key: value * 0 for key, value in log.items()}
-        return loss, sample_size, log
+        return loss, sample_size, {**log, **measured.log(sample_size)}
 
     def _copies(self, sample, replicas, update_num):
         """Return the noisy copies of one pass, and seed what the model draws with their key."""
@@ -210,42 +247,4 @@ class ReplicatedUpdate:
             metrics.log_scalar("bas_replicas", rows / sentences, sentences, priority=181, round=1)
             metrics.log_scalar("bas_wpb", tokens, priority=182, round=1)
             metrics.log_speed("bas_wps", tokens, priority=91, round=1)
-
-
-class _LossOverReplicas:
-    """Divide a criterion's loss by M before the backward pass.
-
-    Before and not after it: M summed copies would bring half-precision gradients M times closer to
-    overflow.
-    """
-
-    def __init__(self, criterion, num_replicas):
-        self.criterion = criterion
-        self.num_replicas = num_replicas
-
-    def __call__(self, model, sample):
-        loss, sample_size, log = self.criterion(model, sample)
-        return loss / self.num_replicas, sample_size, log
-
-
-def _no_gradient_traffic(model, unless):
-    """Keep data-parallel wrappers from reducing gradients that later passes still add to."""
-    if unless or not hasattr(model, "no_sync"):
-        return contextlib.nullcontext()
-    return model.no_sync()
-
-
-def _with_rows(log, copies):
-    """Add the size of the replicated batch, times M as every logged number is divided by it."""
-    num_replicas = copies["num_replicas"]
-    return {
-        **log,
-        "bas_rows": copies["nsentences"] * num_replicas,
-        "bas_tokens": copies["ntokens"] * num_replicas,
-    }
-
-
-def _average(outputs, num_replicas):
-    losses, sample_sizes, logs = zip(*outputs, strict=True)
-    sample_size = divide(sum(sample_sizes), num_replicas)
-    return sum(losses), sample_size, mean_over_replicas(logs, num_replicas)
+            self.large_batch.after_update(logging_outputs)

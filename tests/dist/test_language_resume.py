@@ -29,8 +29,8 @@ def test_killed_language_model_resumes_exactly(toy_lm, tmp_path, workers):
     late = last_checkpoint(tmp_path / "killed")
     for checkpoint in (early, late):
         position = checkpoint["extra_state"]["train_iterator"]
-        assert position["iterations_in_epoch"] > 0 and len(position["bas_companion"]) == workers
-    assert sorted(position["bas_companion"][0]) == [0, 1, 2]
+        assert position["iterations_in_epoch"] > 0 and len(position["bas_companions"]["streams"]) == workers
+    assert sorted(position["bas_companions"]["streams"][0]) == [0, 1, 2]
     averaging = [run["last_optimizer_state"]["averaging"]["started"] for run in (early, late)]
     assert averaging == [False, True]
 
@@ -39,4 +39,4 @@ def test_killed_language_model_resumes_exactly(toy_lm, tmp_path, workers):
     one, other = (last_checkpoint(tmp_path / name) for name in ("whole", "killed"))
     assert_bit_equal(one, other, "model", "last_optimizer_state")
     positions = [run["extra_state"]["train_iterator"] for run in (one, other)]
-    assert_bit_equal(*positions, "bas_companion")
+    assert_bit_equal(*positions, "bas_companions")

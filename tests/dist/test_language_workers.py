@@ -18,7 +18,7 @@ def assert_equal_runs(*folders):
     one, other = (last_checkpoint(folder) for folder in folders)
     assert_bit_equal(one, other, "model")
     positions = [run["extra_state"]["train_iterator"] for run in (one, other)]
-    assert_bit_equal(*positions, "bas_companion")
+    assert_bit_equal(*positions, "bas_companions")
 
 
 def test_copies_in_passes_and_on_workers_agree_bit_for_bit(toy_lm, tmp_path):

@@ -171,7 +171,7 @@ def test_schedule_follows_updates_and_epochs(toy):
     setup = Setup(toy, tiny_transformer, "--bas-replicas", "1@0,2@10u,3@2e")
     task = setup.task
     assert [task.placement(u).replicas for u in (0, 9, 10, 99)] == [1, 1, 2, 2]
-    task._epochs_completed = 2
+    task.large_batch.planner.begin_epoch(3)
     assert task.placement(0).replicas == 3
 
 

@@ -1,0 +1,1 @@
+"""Batch controllers: how large the next update is, and what that does to its learning rate."""

@@ -1,0 +1,98 @@
+"""Group micro-batches into updates whose size is decided from one update to the next."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from fairseq.data.iterators import CountingIterator
+
+from .epoch_rounds import EpochRounds
+
+
+class Planner(Protocol):
+    """Name what decides the size of an update."""
+
+    def next_stop(self, rounds: EpochRounds, start: int, chunk_size: int) -> int:
+        """Return where the update that begins at round ``start`` ends; must have no effect."""
+        ...
+
+    def begin_update(self, rounds: EpochRounds, start: int, stop: int) -> None:
+        """Take note that the update of these rounds is next."""
+        ...
+
+
+class GrowingIterator(CountingIterator):
+    """Yield lists of micro-batches, the updates of an epoch.
+
+    In place of fairseq's ``GroupedIterator``, whose groups all have one size. Nothing is loaded
+    twice or dropped when the size changes: the micro-batches stay as they are, and the position in
+    the epoch counts them. The length is an estimate, for the progress bar.
+
+    Args:
+        planner: decides where each update ends.
+        rounds: what all workers read in each step of the epoch.
+        micro_batches: this worker's, from the current position on.
+        chunk_size: ``--update-freq`` of the epoch: rounds in an update of plain fairseq.
+        skip_remainder_batch: leave out a last update that is smaller than planned.
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        rounds: EpochRounds,
+        micro_batches: CountingIterator,
+        chunk_size: int,
+        skip_remainder_batch: bool = False,
+    ):
+        self.planner, self.rounds = planner, rounds
+        self.micro_batches = micro_batches
+        self.chunk_size = chunk_size
+        self.skip_remainder_batch = skip_remainder_batch
+        self.n = -(-micro_batches.n // chunk_size)
+
+    def __len__(self) -> int:
+        left = self.micro_batches.total - self.micro_batches.n
+        if left == 0:
+            return self.n
+        start = self.micro_batches.n
+        return self.n + -(-left // (self._stop(start) - start))
+
+    def has_next(self) -> bool:
+        """Tell whether the epoch holds another update."""
+        if not self.micro_batches.has_next():
+            return False
+        start = self.micro_batches.n
+        if not self.skip_remainder_batch or not self._is_remainder(start):
+            return True
+        # Or the epoch would not count as finished.
+        self.micro_batches.take(start)
+        return False
+
+    def __next__(self) -> list[Any]:
+        if not self.has_next():
+            raise StopIteration
+        start = self.micro_batches.n
+        stop = self._stop(start)
+        self.planner.begin_update(self.rounds, start, stop)
+        self.n += 1
+        return [next(self.micro_batches) for _ in range(start, stop)]
+
+    def _stop(self, start: int) -> int:
+        stop = self.planner.next_stop(self.rounds, start, self.chunk_size)
+        return min(stop, self.micro_batches.total)
+
+    def _is_remainder(self, start: int) -> bool:
+        return start + self.chunk_size > self.micro_batches.total
+
+
+def grouped_by(group: type[CountingIterator]) -> Callable[..., CountingIterator]:
+    """Return a stand-in for ``group``, which it calls for all iterators that are not of ours."""
+
+    @functools.wraps(group, updated=())
+    def grouped(
+        iterable: Any, chunk_size: int, skip_remainder_batch: bool = False
+    ) -> CountingIterator:
+        make = getattr(iterable, "grouped", group)
+        return make(iterable, chunk_size, skip_remainder_batch=skip_remainder_batch)
+
+    return grouped

@@ -1,0 +1,1 @@
+"""Estimators over gradients: plain mathematics, usable without fairseq."""

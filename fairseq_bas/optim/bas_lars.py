@@ -1,0 +1,37 @@
+"""``--optimizer bas_lars``: layer-wise SGD with momentum. `LARS` has the mathematics."""
+
+from dataclasses import dataclass, field
+
+from fairseq.optim import register_optimizer
+
+from .bas_layerwise import BasLayerwise, LayerwiseConfig, first_lr
+from .lars import LARS
+
+
+@dataclass
+class BasLARSConfig(LayerwiseConfig):
+    """Flags of ``--optimizer bas_lars``."""
+
+    momentum: float = field(default=0.9, metadata={"help": "momentum factor"})
+    bas_trust_coefficient: float = field(
+        default=1e-3, metadata={"help": "what a trust ratio is multiplied by"}
+    )
+
+
+@register_optimizer("bas_lars", dataclass=BasLARSConfig)
+class BasLARS(BasLayerwise):
+    """Glue between fairseq and `LARS`."""
+
+    flag = "--optimizer bas_lars"
+    optimizer_class = LARS
+
+    @property
+    def optimizer_config(self):
+        """Return what the command line sets."""
+        return {
+            "lr": first_lr(self.cfg),
+            "momentum": self.cfg.momentum,
+            "weight_decay": self.cfg.weight_decay,
+            "trust_coefficient": self.cfg.bas_trust_coefficient,
+            "include_vectors": self.cfg.bas_include_vectors,
+        }

@@ -1,0 +1,187 @@
+"""Measure the noise of the gradient in some updates of a run, from gradients these have anyway.
+
+Shapes: B sentences of a micro-batch, M replicas, P passes.
+"""
+
+from typing import Any
+
+import torch
+
+from ..measure.adascale import gain_with_copies
+from ..measure.gradient_probe import GradientProbe, moments_from_log
+from ..measure.noise_scale import NoiseScaleEstimate
+from ..measure.tracker import NoiseScaleTracker
+from ..measure.two_level import estimate
+from ..replicate import Placement, select_rows
+
+DEFAULT_INTERVAL = 10
+
+
+class GradientMeasurement:
+    """Run the probe in every k-th update, and average what it finds.
+
+    In a measured update, copies that would run side by side run as two groups, so that what
+    differs between them is seen; this changes rounding only (and, by its key, the model's own
+    dropout). A micro-batch that is alone in its update is run as two halves, every other sentence.
+
+    Attributes:
+        tracker: the averages.
+        latest: what the last update told, None if it was not measured or could not tell.
+        gradient_norm: of the whole gradient of a measured update, before clipping.
+        passes: P, in which each worker ran the copies of the last micro-batch.
+
+    Args:
+        every: k; None for `DEFAULT_INTERVAL` where something needs measurements, 0 for never.
+    """
+
+    def __init__(self, every: int | None):
+        if every is not None and every < 0:
+            raise ValueError(
+                f"--bas-measure-every {every} is negative; pass a number of updates, or 0 for never"
+            )
+        self._given = every
+        self.every = every or 0
+        self.tracker = NoiseScaleTracker()
+        self.probe: GradientProbe | None = None
+        self.gradient_norm: float | None = None
+        self.latest: NoiseScaleEstimate | None = None
+        self.passes = 1
+        self._active = False
+        self._loss_scale = 1.0
+
+    def require(self, by: str) -> None:
+        """Measure because ``by`` (a flag) needs it.
+
+        Raises:
+            ValueError: if the user said never.
+        """
+        if self._given == 0:
+            raise ValueError(
+                f"{by} needs the gradient noise scale, and --bas-measure-every 0 never measures "
+                f"it; leave it out, or pass --bas-measure-every {DEFAULT_INTERVAL}"
+            )
+        self.every = self._given or DEFAULT_INTERVAL
+
+    def measures(self, update_num: int) -> bool:
+        """Tell whether the update after ``update_num`` updates is measured."""
+        return self.every > 0 and update_num % self.every == 0
+
+    @property
+    def active(self) -> bool:
+        """Tell whether the update that is being made is measured."""
+        return self._active
+
+    def begin_update(self, update_num: int, parameters: Any, loss_scale: float) -> None:
+        """Get ready for an update: listen to its gradients, or stop listening."""
+        self.gradient_norm, self.latest = None, None
+        self._active = self.measures(update_num)
+        if self._active:
+            self.probe = self.probe or GradientProbe(list(parameters))
+            self._loss_scale = loss_scale
+        elif self.probe is not None:
+            self.probe.remove()
+            self.probe = None
+
+    def placement(self, placement: Placement, keeps_rows: bool) -> Placement:
+        """Return a placement of the copies that shows what differs between them.
+
+        Args:
+            placement: of an update that is not measured.
+            keeps_rows: True where the loss compares the copies of a pass.
+        """
+        if self._active and not keeps_rows and placement.passes == 1 and placement.rows > 1:
+            rows = placement.rows // 2 if placement.rows % 2 == 0 else 1
+            placement = Placement(placement.replicas, placement.workers, rows)
+        return placement
+
+    def parts(self, sample: dict[str, Any], is_alone: bool, padding: int) -> list[dict[str, Any]]:
+        """Return the micro-batch, or its halves if it is measured and the only one of the update.
+
+        Args:
+            sample: the mini-batch.
+            is_alone: True if no other worker has one and this one has no other.
+            padding: the label of no word.
+        """
+        divisible = sample.get("nsentences", 0) > 1 and not sample.get("is_empty", False)
+        bound = {"made_replicas", "window", "alignments"} & sample.keys()
+        if not (self._active and is_alone and divisible) or bound:
+            return [sample]
+        return [_every_other(sample, first, padding) for first in (0, 1)]
+
+    def measured(self, passes: int) -> "_Measured":
+        """Return what records one micro-batch; nothing in an update that is not measured."""
+        self.passes = passes
+        return _Measured(self.probe if self._active else None, passes, self._loss_scale)
+
+    def observe(self, sums: dict[str, float], replicas: int, passes: int, sharing: int) -> None:
+        """Take the sums over the micro-batches of all workers into the averages.
+
+        Args:
+            sums: of what `measured` logged.
+            replicas: M.
+            passes: P on each worker.
+            sharing: workers that share the copies of a micro-batch.
+        """
+        if self.gradient_norm is None:
+            return
+        moments = moments_from_log(sums)
+        self.latest = estimate(moments, self.gradient_norm**2, replicas, passes, sharing)
+        if self.latest is not None:
+            self.tracker.observe(self.latest)
+
+    def effective_factor(self, replicas: int) -> float:
+        """Return how many times its size the batch with copies is worth; 1 until it is known."""
+        return self.tracker.effective_factor(replicas) or 1.0
+
+    def gain(self, kappa: float, reference_tokens: float, replicas: int) -> float:
+        """Return AdaScale's gain of a batch of kappa times the reference; 1 until it is known."""
+        variance, squared_gradient = self.tracker.variance, self.tracker.squared_gradient
+        if variance is None or squared_gradient is None:
+            return 1.0
+        between, within = self.tracker.between, self.tracker.within
+        if between is None or within is None:
+            between, within, replicas = variance, 0.0, 1
+        tokens = kappa * reference_tokens
+        gain = gain_with_copies(
+            between, within, squared_gradient, reference_tokens, tokens, replicas
+        )
+        return max(1.0, gain)
+
+    def state_dict(self) -> dict[str, float]:
+        """Return the averages."""
+        return self.tracker.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Restore the averages."""
+        self.tracker.load_state_dict(state_dict)
+
+
+class _Measured:
+    """Record the gradients of one micro-batch, pass by pass."""
+
+    def __init__(self, probe: GradientProbe | None, passes: int, loss_scale: float):
+        self._probe, self._loss_scale = probe, loss_scale
+        if probe is not None:
+            probe.begin(passes)
+
+    def next_pass(self) -> None:
+        if self._probe is not None:
+            self._probe.next_pass()
+
+    def log(self, sample_size: Any) -> dict[str, torch.Tensor]:
+        if self._probe is None:
+            return {}
+        return self._probe.finish(sample_size, self._loss_scale)
+
+
+def _every_other(sample: dict[str, Any], first: int, padding: int) -> dict[str, Any]:
+    """Return half of the sentences of a padded mini-batch."""
+    rows = torch.arange(first, sample["id"].size(0), 2, device=sample["id"].device)
+    half = select_rows(sample, rows)
+    tokens = int(half["target"].ne(padding).sum())
+    return {
+        **half,
+        "nsentences": len(rows),
+        "ntokens": sample["ntokens"] * 0 + tokens,  # a number or a tensor, as it was
+        "first_sentence": int(half["id"].min()),
+    }

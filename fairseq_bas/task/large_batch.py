@@ -1,0 +1,254 @@
+"""The large-batch side of a run: the planner of updates, the schedule of the learning rate that
+follows it, and the measurements both may need, brought together with fairseq's trainer.
+
+All decisions follow from what every worker knows: the sizes of all micro-batches, the number of
+updates, and sums that fairseq adds up over workers.
+"""
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from fairseq.logging import metrics
+
+from ..batching.amount import BaseBatch, parse_amount
+from ..batching.controller import Measured
+from ..batching.planner import UpdatePlanner
+from ..batching.policy import parse_batch_schedule
+from ..data.train_iterator import target_sizes
+from ..errors import refuse_with
+from .gradient_measurement import GradientMeasurement
+
+MOMENTS = ("bas_micro", "bas_weight", "bas_square", "bas_within")
+
+
+def base_batch(iterator, update_freq):
+    """Return the mean size of an update of fairseq's flags alone.
+
+    Args:
+        iterator: over the training set.
+        update_freq: micro-batches of each worker in an update.
+    """
+    batches = iterator.frozen_batches
+    used = np.concatenate([np.asarray(batch) for batch in batches])
+    updates = len(batches) / (update_freq * iterator.num_shards)
+    tokens = float(target_sizes(iterator.dataset, used).sum())
+    return BaseBatch(len(used) / updates, tokens / updates, max(1.0, updates))
+
+
+class LargeBatch:
+    """Plan the updates of a run and carry the plans out.
+
+    Args:
+        cfg: the task's flags.
+        replica_plan: the ``ReplicaPlan``.
+
+    Raises:
+        ValueError: one sentence, if the flags of batch schedules contradict each other.
+    """
+
+    def __init__(self, cfg, replica_plan):
+        self.is_scheduled = cfg.bas_batch_schedule is not None
+        controller = parse_batch_schedule(cfg.bas_batch_schedule or "1x")
+        self.planner = UpdatePlanner(controller, _reference(cfg.bas_reference_batch))
+        self.planner.replicas = lambda clock: replica_plan.at(clock).replicas
+        self.replica_plan = replica_plan
+        self.measurement = GradientMeasurement(cfg.bas_measure_every)
+        if "noise_scale" in controller.needs:
+            self.measurement.require(f"--bas-batch-schedule {controller.name}")
+        self.scheduler = None
+        self._trainer = None
+        self._readers = 1
+        self._base_ema_decay = None
+        if self.is_scheduled:
+            _check_alone(cfg)
+
+    # -- before training ----------------------------------------------------------------------
+
+    def attach_iterator(self, iterator, base):
+        """Let the planner group the micro-batches of the training iterator."""
+        with refuse_with():
+            self.planner.bind(base)
+        self._readers = iterator.num_shards
+        iterator.planner = self.planner
+        iterator.companions["planner"] = self.planner
+        iterator.companions["measurement"] = self.measurement
+
+    def begin_run(self, task, trainer):
+        """Connect with fairseq's trainer; it may build its optimizer, and so call this, twice."""
+        self._trainer = trainer
+        self.planner.num_updates = trainer.get_num_updates
+        self.scheduler = trainer.lr_scheduler
+        if hasattr(self.scheduler, "begin_run"):
+            self.scheduler.begin_run(task)
+        elif self.planner.controller.couples_lr or self.planner.controller.follows_decay:
+            name = self.planner.controller.name
+            with refuse_with():
+                raise ValueError(
+                    f"--bas-batch-schedule {name} moves the learning rate together with the batch, "
+                    "which needs one of this plugin's schedules; pass --lr-scheduler bas_scaled, "
+                    "with --bas-base-schedule for the one you have"
+                )
+        if hasattr(trainer.optimizer, "name_parameters"):
+            named = trainer.model.named_parameters()
+            trainer.optimizer.name_parameters({id(p): name for name, p in named})
+
+    def attach_scheduler(self, scheduler):
+        """Take the schedule of the learning rate, or refuse it.
+
+        Raises:
+            ValueError: one sentence, if it cannot work with the batch schedule.
+        """
+        scheduler.check(self.planner.controller)
+        by_effect = str(getattr(scheduler.cfg, "bas_scale_by", "")) == "effective"
+        if getattr(scheduler, "needs_measurements", False) or by_effect:
+            flag = "--bas-scale-by effective" if by_effect else f"--lr-scheduler {scheduler.name}"
+            self.measurement.require(flag)
+
+    # -- what schedules ask -------------------------------------------------------------------
+
+    def effective_factor(self):
+        """Return how many times its size the planned batch is worth with its copies."""
+        return self.measurement.effective_factor(self._replicas)
+
+    def gain(self, kappa):
+        """Return AdaScale's gain of a batch of kappa times the reference."""
+        planner = self.planner
+        reference = planner.base.target_tokens / planner.kappa_of_base
+        return self.measurement.gain(kappa, reference, self._replicas)
+
+    @property
+    def _replicas(self):
+        return self.planner.replicas(self.planner.plan.clock)
+
+    # -- one update ---------------------------------------------------------------------------
+
+    def before_update(self, trainer):
+        """Set what follows from the plan of the next update: learning rate, averages, probes."""
+        scaler = getattr(trainer.optimizer, "scaler", None)
+        scale = float(getattr(scaler, "loss_scale", 1.0))
+        parameters = trainer.get_model().parameters()
+        self.measurement.begin_update(trainer.get_num_updates(), parameters, scale)
+        trainer.lr_step_update()
+        rule = getattr(self.scheduler, "rule", None)
+        if rule is not None and trainer.cfg.ema.store_ema:
+            if self._base_ema_decay is None:
+                self._base_ema_decay = trainer.cfg.ema.ema_decay
+            kappa = self.scheduler.kappa(self.planner.plan)
+            trainer.ema.config.ema_decay = rule.ema_decay(self._base_ema_decay, kappa)
+
+    def parts(self, sample, padding):
+        """Return the parts that a micro-batch is to be run in."""
+        is_alone = self.planner.plan.rounds * self._readers == 1
+        return self.measurement.parts(sample, is_alone, padding)
+
+    def placement(self, placement, keeps_rows):
+        """Return where the copies run in this update; where it is measured, in several passes."""
+        return self.measurement.placement(placement, keeps_rows)
+
+    def clip_norm(self, clip_norm):
+        """Return the norm to clip the gradient of this update at."""
+        rule = getattr(self.scheduler, "rule", None)
+        if rule is None or clip_norm <= 0:
+            return clip_norm
+        tracker, planner = self.measurement.tracker, self.planner
+        noise_to_signal = None
+        if tracker.noise_scale is not None:
+            reference = planner.base.target_tokens / planner.kappa_of_base
+            noise_to_signal = tracker.noise_scale / reference
+        return rule.clip_norm(clip_norm, self.scheduler.kappa(planner.plan), noise_to_signal)
+
+    def observe_gradient_norm(self, norm):
+        """Take the norm of the whole gradient of a measured update, before it was clipped.
+
+        All workers take the first one's, as decisions must not hang on the last bit.
+        """
+        if not self.measurement.active:
+            return
+        norm = torch.as_tensor(norm, dtype=torch.float64).clone()
+        if dist.is_available() and dist.is_initialized():
+            device = norm.device if dist.get_backend() != "nccl" else torch.device("cuda")
+            norm = norm.to(device)
+            dist.broadcast(norm, src=0)
+        self.measurement.gradient_norm = float(norm)
+
+    def after_update(self, logs):
+        """Learn from an update that was made, and log it.
+
+        Args:
+            logs: the logging outputs of all micro-batches and workers.
+        """
+        if self._trainer is None:
+            return
+        trainer, planner = self._trainer, self.planner
+        replicas = self._replicas
+        if self.measurement.active:
+            self._observe_gradients(logs, replicas)
+        used = trainer.get_lr()
+        loss = _mean_loss(logs)
+        latest = self.measurement.latest
+        planner.observe(
+            Measured(
+                trainer.get_num_updates(),
+                used,
+                loss,
+                latest.variance if latest else None,
+                latest.squared_gradient if latest else None,
+            )
+        )
+        self._log(used, replicas)
+        if hasattr(self.scheduler, "observe_update"):
+            self.scheduler.observe_update()
+        if hasattr(self.scheduler, "observe_loss") and loss is not None:
+            self.scheduler.observe_loss(trainer.get_num_updates(), loss)
+        if getattr(self.scheduler, "finished", False):
+            trainer.cfg.optimization.max_update = trainer.get_num_updates()
+
+    def _observe_gradients(self, logs, replicas):
+        sums = {key: sum(float(log[key]) for log in logs) for key in MOMENTS if key in logs[0]}
+        sharing = self.replica_plan.workers
+        self.measurement.observe(sums, replicas, self.measurement.passes, sharing)
+
+    def _log(self, used, replicas):
+        plan, tracker = self.planner.plan, self.measurement.tracker
+        # fairseq has logged the learning rate as it was before this update's plan was known.
+        metrics.log_scalar("lr", used, weight=0, priority=300)
+        values = {"kappa": plan.kappa}
+        if tracker.noise_scale is not None:
+            values["noise_scale"] = tracker.noise_scale
+        if replicas > 1 and tracker.effective_factor(replicas) is not None:
+            values["effective_batch"] = plan.target_tokens * tracker.effective_factor(replicas)
+        for source in (self.scheduler, self._trainer.optimizer):
+            values.update(getattr(source, "metrics", dict)())
+        for name, value in values.items():
+            metrics.log_scalar(f"bas_{name}", value, weight=0, priority=310, round=4)
+
+
+def _reference(text):
+    if text is None:
+        return parse_amount("1x")
+    try:
+        return parse_amount(text)
+    except ValueError as error:
+        raise ValueError(f"--bas-reference-batch: {error}, as in 4kt or 256s") from None
+
+
+def _check_alone(cfg):
+    if len(cfg.update_freq) > 1:
+        raise ValueError(
+            f"--update-freq {','.join(map(str, cfg.update_freq))} changes the batch by epoch and "
+            "--bas-batch-schedule does so too; pass one --update-freq, the one of 1x"
+        )
+    if cfg.skip_remainder_batch:
+        raise ValueError(
+            "--skip-remainder-batch leaves out an update that is smaller than the others, and with "
+            "--bas-batch-schedule updates have different sizes; leave one of the two out"
+        )
+
+
+def _mean_loss(logs):
+    """Return nats per target token of the distinct batch, or None where a loss logs neither."""
+    key = "nll_loss" if "nll_loss" in logs[0] else "loss"
+    tokens = sum(float(log.get("ntokens", 0)) for log in logs)
+    if key not in logs[0] or tokens == 0:
+        return None
+    return sum(float(log[key]) for log in logs) / tokens
