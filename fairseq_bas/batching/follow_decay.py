@@ -34,7 +34,7 @@ class FollowDecay(BatchController):
     def decide(self, clock: Clock, decay: float) -> Decision:
         """Return batch and learning rate for ``decay``, whatever the clock."""
         top = self.bound()
-        if decay <= 0:
+        if decay * top <= 1:
             return Decision(top, self._lr_factor(top, 1 / top))
         multiple = self.bounds.apply(1 / min(decay, 1.0), self.base)
         return Decision(multiple, self._lr_factor(multiple, decay))

@@ -66,8 +66,8 @@ def require_whole_weights(cfg: Any, params: Sequence[torch.Tensor], flag: str) -
     for other, is_given in given.items():
         if is_given:
             raise UserError(
-                f"{other} keeps whole, common weights from {flag}, which needs them; leave {other} "
-                "out"
+                f"{flag} needs whole weights that all workers share, which {other} does not "
+                f"give; leave {other} out"
             )
     if any(p.dtype in HALF for p in params):
         raise UserError(
@@ -88,7 +88,7 @@ def first_lr(cfg: Any) -> float:
 
 
 class BasLayerwise(FairseqOptimizer):
-    """Base of the glue; subclasses define ``flag``, ``optimizer_class`` and ``optimizer_config``."""
+    """Base of the glue; subclasses say what ``flag`` chooses and how it is configured."""
 
     flag: str
     optimizer_class: type
@@ -125,7 +125,9 @@ class BasLayerwise(FairseqOptimizer):
             self._split_embeddings(names)
 
     def _split_embeddings(self, names: Sequence[str]) -> None:
-        (group,) = self._optimizer.param_groups
+        group, *already_split = self._optimizer.param_groups
+        if already_split:
+            return
         named = list(zip(names, self._ordered, strict=True))
         embeddings = [p for name, p in named if is_embedding(name) and p.ndim > 1]
         if not embeddings:

@@ -2,7 +2,6 @@
 
 import difflib
 import inspect
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +12,6 @@ from fairseq.optim import FairseqOptimizer, register_optimizer
 from ..errors import UserError, refuse_with
 from .bas_layerwise import WholeWeightsConfig, first_lr, require_whole_weights
 from .optimizer_options import parse_options
-
-logger = logging.getLogger(__name__)
 
 FLAG = "--optimizer bas_pytorch_optimizer"
 
@@ -134,7 +131,6 @@ class BasPytorchOptimizer(FairseqOptimizer):
         with refuse_with(f"--bas-optimizer-name {cfg.bas_optimizer_name}"):
             try_out(make, [p.ndim for p in params])
             self._optimizer = make(params)
-        self._training = True
 
     @property
     def optimizer_config(self):
@@ -147,17 +143,20 @@ class BasPytorchOptimizer(FairseqOptimizer):
         return False
 
     def before_update(self) -> bool:
-        """Put the weights for training in place; return whether they may have changed."""
-        return self._switch("train", True)
+        """Put the weights for training in place; return whether they changed."""
+        return self._switch("train")
 
     def before_evaluation(self) -> bool:
-        """Put the weights for evaluation in place; return whether they may have changed."""
-        return self._switch("eval", False)
+        """Put the weights for evaluation in place; return whether they changed."""
+        return self._switch("eval")
 
-    def _switch(self, method: str, training: bool) -> bool:
+    def _switch(self, method: str) -> bool:
         switch = getattr(self._optimizer, method, None)
-        if switch is None or self._training == training:
+        if switch is None or not self._optimizer.state:
             return False
+        before = self._modes()
         switch()
-        self._training = training
-        return True
+        return self._modes() != before
+
+    def _modes(self) -> list[Any]:
+        return [group.get("train_mode") for group in self._optimizer.param_groups]

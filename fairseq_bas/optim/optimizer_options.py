@@ -30,8 +30,10 @@ def parse_options(text: str) -> dict[str, Any]:
         call = ast.parse(f"dict({text.strip()})", mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         raise problem from None
-    whole = isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args
-    if not whole or any(keyword.arg is None for keyword in call.keywords):
+    # Text such as "a=1).b(c=2" is a call too, of something else than the name.
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+        raise problem
+    if any(keyword.arg is None for keyword in call.keywords):
         raise problem
     try:
         return {str(pair.arg): ast.literal_eval(pair.value) for pair in call.keywords}

@@ -58,6 +58,7 @@ class LargeBatch:
         self.scheduler = None
         self._trainer = None
         self._readers = 1
+        self._used_lr = 0.0
         self._base_ema_decay = None
         if self.is_scheduled:
             _check_alone(cfg)
@@ -129,6 +130,7 @@ class LargeBatch:
         parameters = trainer.get_model().parameters()
         self.measurement.begin_update(trainer.get_num_updates(), parameters, scale)
         trainer.lr_step_update()
+        self._used_lr = trainer.get_lr()
         rule = getattr(self.scheduler, "rule", None)
         if rule is not None and trainer.cfg.ema.store_ema:
             if self._base_ema_decay is None:
@@ -183,19 +185,18 @@ class LargeBatch:
         replicas = self._replicas
         if self.measurement.active:
             self._observe_gradients(logs, replicas)
-        used = trainer.get_lr()
         loss = _mean_loss(logs)
         latest = self.measurement.latest
         planner.observe(
             Measured(
                 trainer.get_num_updates(),
-                used,
+                self._used_lr,
                 loss,
                 latest.variance if latest else None,
                 latest.squared_gradient if latest else None,
             )
         )
-        self._log(used, replicas)
+        self._log(replicas)
         if hasattr(self.scheduler, "observe_update"):
             self.scheduler.observe_update()
         if hasattr(self.scheduler, "observe_loss") and loss is not None:
@@ -208,10 +209,11 @@ class LargeBatch:
         sharing = self.replica_plan.workers
         self.measurement.observe(sums, replicas, self.measurement.passes, sharing)
 
-    def _log(self, used, replicas):
+    def _log(self, replicas):
         plan, tracker = self.planner.plan, self.measurement.tracker
-        # fairseq has logged the learning rate as it was before this update's plan was known.
-        metrics.log_scalar("lr", used, weight=0, priority=300)
+        if hasattr(self.scheduler, "kappa"):
+            # fairseq logs what holds for the next update, whose plan is not known yet.
+            metrics.log_scalar("lr", self._used_lr, weight=0, priority=300)
         values = {"kappa": plan.kappa}
         if tracker.noise_scale is not None:
             values["noise_scale"] = tracker.noise_scale

@@ -114,23 +114,41 @@ def test_learning_rates_of_the_decays_by_hand(decay, switched_at, expected):
     assert {n: warmup.lr(n) for n in expected} == pytest.approx(expected, rel=1e-12, abs=1e-15)
 
 
-@pytest.mark.parametrize("stop", [7, 60, 99, 100, 101, 172, 300, 550])
-def test_resume_is_exact_in_every_phase(stop):
-    settings = WarmupSettings(600, 1e-5, 1e-1, every=25, seed=3)
-    noise = 4 + 0.1 * np.random.default_rng(1).standard_normal(601)
+RESUMED = WarmupSettings(600, 1e-5, 1e-1, every=30, seed=3)
 
-    def loss(update, lr, share):
-        return noise[update] + 5 * math.exp(-10 * share) + max(0.0, math.log(lr / 1e-3))
 
-    whole, begun, resumed = (AutoWarmup(settings) for _ in range(3))
-    rates = drive(whole, loss)
-    assert 172 < whole.switched_at < 300  # so that the stops are before, amid and after the tests
-    drive(begun, loss, last=stop)
-    saved = json.loads(json.dumps(begun.state_dict()))
-    drive(begun, loss, first=stop + 1)  # what goes on must not change what was saved
-    resumed.load_state_dict(saved)
-    assert drive(resumed, loss, first=stop + 1) == rates[stop:]
-    assert resumed.state_dict() == whole.state_dict() == begun.state_dict()
+def resumed_loss(update, lr, share):
+    noise = 0.1 * math.sin(12.9898 * update)
+    return 4 + 5 * math.exp(-10 * share) + max(0.0, math.log(lr / 1e-3)) + noise
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    warmup = AutoWarmup(RESUMED)
+    rates = drive(warmup, resumed_loss)
+    return warmup, rates
+
+
+@pytest.mark.parametrize("stop", [7, 89, 90, 190, 220, 400])
+def test_resume_is_exact_in_every_phase(uninterrupted, stop):
+    whole, rates = uninterrupted
+    begun, resumed = AutoWarmup(RESUMED), AutoWarmup(RESUMED)
+    drive(begun, resumed_loss, last=stop)
+    saved = begun.state_dict()
+    text = json.dumps(saved)
+    drive(begun, resumed_loss, first=stop + 1, last=stop + 20)
+    assert json.dumps(saved) == text  # whatever goes on
+    resumed.load_state_dict(json.loads(text))
+    assert drive(resumed, resumed_loss, first=stop + 1) == rates[stop:]
+    assert resumed.state_dict() == whole.state_dict()
+
+
+def test_the_stops_of_the_resumed_runs_are_in_every_phase(uninterrupted):
+    whole, _ = uninterrupted
+    begun = AutoWarmup(RESUMED)
+    drive(begun, resumed_loss, last=220)
+    assert begun.successes > 0
+    assert 220 < whole.switched_at < 300
 
 
 def test_an_update_observed_twice_counts_once():

@@ -103,6 +103,8 @@ def test_a_decision_waits_for_the_next_measurement_when_none_was_made_in_time():
         ("floor=1,smoothing=0", [3, 2, 9], [0.5, 0.5, 0.25], [32e3] * 3, [4, 8, 1]),
         ("smoothing=0", [2, 2, 2], [0.5, 0.05, 5], [32e3] * 3, [4, 1, 32]),
         ("floor=3,smoothing=0", [4, 3, 2], [0.5] * 3, [32e3] * 3, [8, 32, 32]),
+        # A learning rate of 0 asks for the smallest batch, also where the loss meets the floor.
+        ("floor=3,smoothing=0", [4, 3], [0.5, 0.0], [32e3] * 2, [8, 1]),
         # EMA of both with 0.95: (0.95 * 32 + 64) / (0.95 * 2 + 4) = 16, times 0.5 * 1000 / 2000.
         ("", [2, 4], [0.5, 0.5], [32e3, 64e3], [4, 0.5 * (0.95 * 32 + 64) / (0.95 * 2 + 4) / 2]),
     ],
@@ -125,11 +127,11 @@ def test_cabs_waits_for_both_loss_and_variance():
 
 def test_the_norm_test_grows_to_the_smallest_batch_that_passes_and_never_shrinks():
     controller = bound("norm-test:theta=0.5,limit=1000")
-    # S / (theta^2 |G|^2) = 150.1 / (0.25 * 0.1) = 6004 target tokens, by the ceiling.
-    assert feed(controller, (150.1, 0.1)) == pytest.approx([6004 / 2000], rel=1e-12)
-    assert controller.passes(150.1, 0.1, 6004) and not controller.passes(150.1, 0.1, 6003)
-    assert feed(controller, (1.0, 0.1), (-5.0, 0.1), start=2) == pytest.approx([3.002] * 2)
-    assert feed(controller, (150.2, 0.1), start=4) == pytest.approx([6008 / 2000], rel=1e-12)
+    # S / (theta^2 |G|^2) = 150.11 / (0.25 * 0.1) = 6004.4, so 6005 target tokens.
+    assert feed(controller, (150.11, 0.1)) == pytest.approx([6005 / 2000], rel=1e-12)
+    assert controller.passes(150.11, 0.1, 6005) and not controller.passes(150.11, 0.1, 6004)
+    assert feed(controller, (1.0, 0.1), (-5.0, 0.1), start=2) == pytest.approx([3.0025] * 2)
+    assert feed(controller, (150.21, 0.1), start=4) == pytest.approx([6009 / 2000], rel=1e-12)
 
 
 def test_the_norm_test_grows_step_by_step_where_no_gradient_is_seen():

@@ -1,8 +1,6 @@
 """The test for a rising loss, against the closed form of a Gaussian process and by properties."""
 
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,7 +11,6 @@ from fairseq_bas.schedule.loss_trend import (
     posterior,
     sureness_of_rise,
 )
-from tests.helpers import ROOT
 
 
 def rbf(u, v):
@@ -118,11 +115,3 @@ def test_only_the_key_decides_the_choice_of_losses():
 def test_too_few_losses_are_refused(values):
     with pytest.raises(ValueError, match="no trend"):
         loss_trend(range(len(values)), values)
-
-
-def test_scikit_learn_is_not_imported_before_the_first_test():
-    code = (
-        "import sys, fairseq_bas.schedule.loss_trend, fairseq_bas.schedule.bas_autowu; "
-        "sys.exit(any(name.startswith('sklearn.gaussian_process') for name in sys.modules))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
