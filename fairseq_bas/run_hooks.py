@@ -9,6 +9,7 @@ All are called on every worker.
 method                          called                                               of
 ==============================  ===================================================  =============
 ``begin_run(cfg)``              after the optimizer was built                        the optimizer
+``name_parameters(names)``      then, with the names of its parameters in order        the optimizer
 ``observe_validation(l, max)``  after each validation that counts, once              the optimizer
 ``before_evaluation()``         before a validation and before a checkpoint          the optimizer
 ``before_update()``             before an update                                     the optimizer
@@ -32,6 +33,7 @@ saved without hooks.
 """
 
 import functools
+import itertools
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -56,12 +58,16 @@ def install() -> None:
     )
 
 
-def _hook(trainer: Trainer, name: str) -> Callable[..., Any] | None:
-    """Return a method of the optimizer that is inside of any wrapper for half precision."""
+def inner_optimizer(trainer: Trainer) -> Any:
+    """Return the optimizer that is inside of any wrapper for half precision."""
     optimizer = trainer.optimizer
     for attribute in ("fp32_optimizer", "wrapped_optimizer"):
         optimizer = getattr(optimizer, attribute, optimizer)
-    return getattr(optimizer, name, None)
+    return optimizer
+
+
+def _hook(trainer: Trainer, name: str) -> Callable[..., Any] | None:
+    return getattr(inner_optimizer(trainer), name, None)
 
 
 def _call_weight_hook(trainer: Trainer, name: str) -> None:
@@ -124,6 +130,11 @@ def _announced_build(build: Callable[..., None]) -> Callable[..., None]:
         begin_run = _hook(self, "begin_run")
         if begin_run is not None:
             begin_run(self.cfg)
+        name_parameters = _hook(self, "name_parameters")
+        if name_parameters is not None:
+            modules = (self.model, self.criterion)
+            named = itertools.chain(*(module.named_parameters() for module in modules))
+            name_parameters([name for name, p in named if p.requires_grad])
         task_begins = getattr(self.task, "begin_run", None)
         if task_begins is not None:
             task_begins(self)

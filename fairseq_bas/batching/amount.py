@@ -27,11 +27,14 @@ class BaseBatch:
         target_tokens: distinct target tokens, > 0.
         updates_per_epoch: how many such updates an epoch has; no batch can be larger than that
             multiple. Infinite if it is not known.
+        grain: smallest step between batches, as a multiple: one micro-batch of every worker. 0 for
+            none.
     """
 
     sentences: float
     target_tokens: float
     updates_per_epoch: float = math.inf
+    grain: float = 0.0
 
     def __str__(self) -> str:
         return f"{self.sentences:.6g} sentences and {self.target_tokens:.6g} target tokens"

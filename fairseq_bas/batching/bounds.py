@@ -64,13 +64,20 @@ class Bounds:
         return min(low, high), high
 
     def apply(self, multiple: float, base: BaseBatch) -> float:
-        """Return ``multiple``, rounded and kept within the limits.
+        """Return ``multiple``, rounded down to what an update can be, within the limits.
+
+        At least one micro-batch of every worker is an update, even beyond the limits.
 
         >>> Bounds(Amount(3), Amount(24), step=2).apply(13, BaseBatch(64, 2000))
         8.0
+        >>> Bounds().apply(1.4, BaseBatch(64, 2000, grain=0.25))
+        1.25
         """
         low, high = self.limits(base)
-        return max(low, power_below(min(multiple, high), self.step))
+        bounded = max(low, power_below(min(multiple, high), self.step))
+        if base.grain == 0 or math.isinf(bounded):
+            return bounded
+        return base.grain * max(1, math.floor(bounded / base.grain + _ROUND_OFF))
 
     def top(self, base: BaseBatch) -> float:
         """Return the largest multiple that ``apply`` can give."""

@@ -30,11 +30,12 @@ class Piecewise(BatchController):
 
     def decide(self, clock: Clock, decay: float) -> Decision:
         """Return the batch that holds at ``clock``."""
-        return Decision(self.schedule.at(clock).multiple(self.base))
+        return Decision(self.bounds.apply(self.schedule.at(clock).multiple(self.base), self.base))
 
     def bound(self) -> float:
         """Return the largest of its batches."""
-        return max(amount.multiple(self.base) for amount in self.schedule.values)
+        largest = max(amount.multiple(self.base) for amount in self.schedule.values)
+        return self.bounds.apply(largest, self.base)
 
     def describe(self) -> str:
         """Return the schedule as it was written."""

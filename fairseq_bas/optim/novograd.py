@@ -66,7 +66,9 @@ class NovoGrad(LayerwiseOptimizer):
         if batch.adapted and group["weight_decay"] != 0:
             torch._foreach_add_(means, batch.params, alpha=group["weight_decay"])
         torch._foreach_add_(batch.params, means, alpha=-group["lr"])
-        self._record(batch, scales, [n > 0 for n in gradient_norms] if batch.rowwise else None)
+        if batch.adapted:
+            seen = [norm > 0 for norm in gradient_norms] if batch.rowwise else None
+            self._record(batch, scales, seen)
 
     @staticmethod
     def _scales(batch: Batch, gradient_norms: list[Tensor], group: dict[str, Any]) -> list[Tensor]:

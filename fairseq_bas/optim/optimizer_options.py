@@ -33,7 +33,8 @@ def parse_options(text: str) -> dict[str, Any]:
     # Text such as "a=1).b(c=2" is a call too, of something else than the name.
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
         raise problem
-    if any(keyword.arg is None for keyword in call.keywords):
+    names = [keyword.arg for keyword in call.keywords]
+    if None in names or len(set(names)) < len(names):
         raise problem
     try:
         return {str(pair.arg): ast.literal_eval(pair.value) for pair in call.keywords}

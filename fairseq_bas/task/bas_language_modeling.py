@@ -171,7 +171,7 @@ class BasLanguageModelingTask(ReplicatedUpdate, _ConfiguredTask):
         layout = iterator.dataset.layout
         windows = layout.windows(self.cfg.seed, 1)
         tokens = layout.num_streams * sum(windows) / len(windows)
-        return BaseBatch(layout.num_streams, tokens, len(windows))
+        return BaseBatch(layout.num_streams, tokens, len(windows), base.grain)
 
     def _layout(self, **kwargs):
         return {**super()._layout(**kwargs), "batching": self.stream_plan.text()}

@@ -16,6 +16,7 @@ from ..batching.planner import UpdatePlanner
 from ..batching.policy import parse_batch_schedule
 from ..data.train_iterator import target_sizes
 from ..errors import refuse_with
+from ..run_hooks import inner_optimizer
 from .gradient_measurement import GradientMeasurement
 
 MOMENTS = ("bas_micro", "bas_weight", "bas_square", "bas_within")
@@ -32,7 +33,7 @@ def base_batch(iterator, update_freq):
     used = np.concatenate([np.asarray(batch) for batch in batches])
     updates = len(batches) / (update_freq * iterator.num_shards)
     tokens = float(target_sizes(iterator.dataset, used).sum())
-    return BaseBatch(len(used) / updates, tokens / updates, max(1.0, updates))
+    return BaseBatch(len(used) / updates, tokens / updates, max(1.0, updates), 1 / update_freq)
 
 
 class LargeBatch:
@@ -89,9 +90,6 @@ class LargeBatch:
                     "which needs one of this plugin's schedules; pass --lr-scheduler bas_scaled, "
                     "with --bas-base-schedule for the one you have"
                 )
-        if hasattr(trainer.optimizer, "name_parameters"):
-            named = trainer.model.named_parameters()
-            trainer.optimizer.name_parameters({id(p): name for name, p in named})
 
     def attach_scheduler(self, scheduler):
         """Take the schedule of the learning rate, or refuse it.
@@ -219,7 +217,7 @@ class LargeBatch:
             values["noise_scale"] = tracker.noise_scale
         if replicas > 1 and tracker.effective_factor(replicas) is not None:
             values["effective_batch"] = plan.target_tokens * tracker.effective_factor(replicas)
-        for source in (self.scheduler, self._trainer.optimizer):
+        for source in (self.scheduler, inner_optimizer(self._trainer)):
             values.update(getattr(source, "metrics", dict)())
         for name, value in values.items():
             metrics.log_scalar(f"bas_{name}", value, weight=0, priority=310, round=4)

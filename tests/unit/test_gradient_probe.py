@@ -7,6 +7,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fairseq_bas.measure.gradient_probe import GradientProbe, moments_from_log
+from fairseq_bas.measure.tracker import NoiseScaleTracker
 from fairseq_bas.measure.two_level import between_variance, estimate
 
 VOCABULARY, WIDTH, PASSES = 11, 6, 3
@@ -252,6 +253,7 @@ def test_a_quadratic_model_in_training_has_the_moments_of_its_closed_form():
         for s in (data, noise)
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    tracker = NoiseScaleTracker(decay=0.99)
 
     def draw(size, spread):
         values = torch.randn(size, 3, generator=generator, dtype=torch.float64)
@@ -275,6 +277,7 @@ def test_a_quadratic_model_in_training_has_the_moments_of_its_closed_form():
         squared = model.weight.grad.square().sum().item()
         found = estimate(moments_from_log(sums), squared, copies, passes=2)
         optimizer.step()
+        tracker.observe(found)
         off["variance"].append(found.variance - t_b - t_w / copies)
         off["within"].append(found.within - t_w)
         off["between"].append(between_variance(found.variance, found.within, copies) - t_b)
@@ -283,5 +286,7 @@ def test_a_quadratic_model_in_training_has_the_moments_of_its_closed_form():
     assert interval_holds(off["within"], 0.15 * t_w)
     assert interval_holds(off["between"], 0.2 * t_b)
     assert interval_holds(off["signal"], (t_b + t_w / copies) / sum(sizes))
+    factor = (t_b + t_w) / (t_b + t_w / copies)
+    assert tracker.effective_factor(copies) == pytest.approx(factor, rel=0.1)
     # It trained: the gradient is far smaller now, so the averages followed a moving truth.
     assert true_signal < 0.2 * Quadratic().gradient().square().sum()

@@ -90,14 +90,16 @@ def test_vectors_get_steps_of_adam():
 
 
 def test_agrees_with_pytorch_optimizer():
-    """Agree where eps and the decay vanish: it corrects no bias, which then is the ratio's."""
+    """Agree where eps and the decay vanish: biases, which it leaves in, then cancel.
+
+    Without ``adam_debias`` it divides the learning rate by the bias, outside the ratio.
+    """
     package = pytest.importorskip("pytorch_optimizer")
     ours, theirs = weights(), weights()
     options = {"lr": RATES[0], "betas": BETAS, "eps": 1e-30, "weight_decay": 0.0}
     run(ours, LAMB(ours, include_vectors=True, **options))
     run(theirs, package.Lamb(theirs, weight_decouple=False, adam_debias=True, **options))
     assert all(p.norm() < 10 for p in ours)  # above, it clamps the norm
-    # Weight 2 starts later; its bias is that of its own age in ours, and none in theirs.
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
