@@ -14,7 +14,7 @@ method                          called                                          
 ``before_evaluation()``         before a validation and before a checkpoint          the optimizer
 ``before_update()``             before an update                                     the optimizer
 ``begin_run(trainer)``          after the optimizer was built                        the task
-``before_update(trainer)``      before an update                                     the task
+``before_update(trainer, s)``   before an update of the micro-batches s              the task
 ``clip_norm(norm)``             before clipping; returns the norm to clip at         the task
 ``observe_gradient_norm(n)``    after clipping, with the norm before it              the task
 ``before_save()``               before a checkpoint, after ``before_evaluation()``   the task
@@ -53,9 +53,7 @@ def install() -> None:
     Trainer._build_optimizer = _announced_build(Trainer._build_optimizer)
     Trainer.clip_grad_norm = _observed_clip(Trainer.clip_grad_norm)
     Trainer.begin_valid_epoch = _after_weight_hook("before_evaluation", Trainer.begin_valid_epoch)
-    Trainer.train_step = _after_task_hook(
-        "before_update", _after_weight_hook("before_update", Trainer.train_step)
-    )
+    Trainer.train_step = _announced_update(_after_weight_hook("before_update", Trainer.train_step))
 
 
 def inner_optimizer(trainer: Trainer) -> Any:
@@ -87,15 +85,15 @@ def _after_weight_hook(name: str, method: Callable[..., Any]) -> Callable[..., A
     return hooked
 
 
-def _after_task_hook(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(method)
-    def hooked(self: Trainer, *args: Any, **kwargs: Any) -> Any:
-        hook = getattr(self.task, name, None)
-        if hook is not None:
-            hook(self)
-        return method(self, *args, **kwargs)
+def _announced_update(train_step: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(train_step)
+    def announced(self: Trainer, samples: Any, *args: Any, **kwargs: Any) -> Any:
+        before_update = getattr(self.task, "before_update", None)
+        if before_update is not None:
+            before_update(self, samples)
+        return train_step(self, samples, *args, **kwargs)
 
-    return hooked
+    return announced
 
 
 def _observed_clip(clip_grad_norm: Callable[..., Any]) -> Callable[..., Any]:

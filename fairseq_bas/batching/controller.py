@@ -99,6 +99,16 @@ class BatchController(ABC):
     def describe(self) -> str:
         """Return one line for the summary of a run."""
 
+    def passes(self, variance: float, squared_gradient: float, tokens: float) -> bool:
+        """Tell whether the gradient of so many target tokens is good enough; see `extends_update`.
+
+        Args:
+            variance: S, per target token.
+            squared_gradient: |G|², the unbiased estimate.
+            tokens: target tokens of the batch, > 0.
+        """
+        return True
+
     def observe(self, measured: Measured) -> None:  # noqa: B027
         """Take what an update measured, after it; most controllers do not care."""
 

@@ -55,6 +55,8 @@ class UpdatePlanner:
         num_updates: tells how many updates the run has made; of the trainer.
         decay: tells, for a clock, the base learning rate as a share of its peak so far.
         replicas: tells, for a clock, M.
+        measured_so_far: gives variance and squared gradient per target token from the micro-batches
+            that the present update has, the same on all workers; None if they cannot tell.
     """
 
     def __init__(self, controller: BatchController, reference: Amount):
@@ -64,6 +66,7 @@ class UpdatePlanner:
         self.num_updates: Callable[[], int] = lambda: 0
         self.decay: Callable[[Clock], float] = lambda clock: 1.0
         self.replicas: Callable[[Clock], int] = lambda clock: 1
+        self.measured_so_far: Callable[[], tuple[float, float] | None] = lambda: None
         self.base = BaseBatch(1.0, 1.0)
         self.kappa_of_base = 1.0
         self._epochs = 0
@@ -128,6 +131,40 @@ class UpdatePlanner:
             sentences,
             target_tokens,
             stop - start,
+        )
+        self._seen = (self._seen[0] + sentences, self._seen[1] + target_tokens)
+
+    @property
+    def extends_updates(self) -> bool:
+        """Tell whether an update takes more text until its gradient is good enough."""
+        return self.controller.extends_update
+
+    def is_enough(self, rounds: EpochRounds, start: int, stop: int, chunk_size: int) -> bool:
+        """Tell whether rounds ``start`` to ``stop``, whose gradient is known, make up the update.
+
+        Args:
+            rounds: of the epoch.
+            start: round.
+            stop: round.
+            chunk_size: rounds of the base batch.
+        """
+        if stop - start >= self.controller.bound() * chunk_size:
+            return True
+        found = self.measured_so_far()
+        if found is None:
+            return False
+        variance, squared_gradient = found
+        tokens = rounds.amount(start, stop)[1]
+        return self.controller.passes(variance, squared_gradient, tokens)
+
+    def extend_update(self, rounds: EpochRounds, stop: int) -> None:
+        """Add round ``stop`` to the update that is being made."""
+        sentences, target_tokens = rounds.amount(stop, stop + 1)
+        self.plan = dataclasses.replace(
+            self.plan,
+            sentences=self.plan.sentences + sentences,
+            target_tokens=self.plan.target_tokens + target_tokens,
+            rounds=self.plan.rounds + 1,
         )
         self._seen = (self._seen[0] + sentences, self._seen[1] + target_tokens)
 

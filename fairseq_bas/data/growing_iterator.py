@@ -1,16 +1,23 @@
 """Group micro-batches into updates whose size is decided from one update to the next."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from fairseq.data.iterators import CountingIterator
 
 from .epoch_rounds import EpochRounds
+from .extended_update import ExtendedUpdate
 
 
 class Planner(Protocol):
-    """Name what decides the size of an update."""
+    """Name what decides the size of an update.
+
+    Attributes:
+        extends_updates: updates may take more than they were planned with, see `is_enough`.
+    """
+
+    extends_updates: bool
 
     def next_stop(self, rounds: EpochRounds, start: int, chunk_size: int) -> int:
         """Return where the update that begins at round ``start`` ends; must have no effect."""
@@ -18,6 +25,14 @@ class Planner(Protocol):
 
     def begin_update(self, rounds: EpochRounds, start: int, stop: int) -> None:
         """Take note that the update of these rounds is next."""
+        ...
+
+    def is_enough(self, rounds: EpochRounds, start: int, stop: int, chunk_size: int) -> bool:
+        """Tell, once the gradient of these rounds is known, whether they make up the update."""
+        ...
+
+    def extend_update(self, rounds: EpochRounds, stop: int) -> None:
+        """Take note that the update takes round ``stop`` too."""
         ...
 
 
@@ -31,6 +46,7 @@ class GrowingIterator(CountingIterator):
     Args:
         planner: decides where each update ends.
         rounds: what all workers read in each step of the epoch.
+        merge: makes the passes of an update from its micro-batches; None to take these as passes.
         micro_batches: this worker's, from the current position on.
         chunk_size: ``--update-freq`` of the epoch: rounds in an update of plain fairseq.
         skip_remainder_batch: leave out a last update that is smaller than planned.
@@ -40,11 +56,12 @@ class GrowingIterator(CountingIterator):
         self,
         planner: Planner,
         rounds: EpochRounds,
+        merge: Callable[[Sequence[Any]], list[Any]] | None,
         micro_batches: CountingIterator,
         chunk_size: int,
         skip_remainder_batch: bool = False,
     ):
-        self.planner, self.rounds = planner, rounds
+        self.planner, self.rounds, self.merge = planner, rounds, merge
         self.micro_batches = micro_batches
         self.chunk_size = chunk_size
         self.skip_remainder_batch = skip_remainder_batch
@@ -68,14 +85,26 @@ class GrowingIterator(CountingIterator):
         self.micro_batches.take(start)
         return False
 
-    def __next__(self) -> list[Any]:
+    def __next__(self) -> list[Any] | ExtendedUpdate:
         if not self.has_next():
             raise StopIteration
         start = self.micro_batches.n
         stop = self._stop(start)
         self.planner.begin_update(self.rounds, start, stop)
         self.n += 1
-        return [next(self.micro_batches) for _ in range(start, stop)]
+        batches = [next(self.micro_batches) for _ in range(start, stop)]
+        if self.planner.extends_updates:
+            return ExtendedUpdate(batches, functools.partial(self._one_more, start))
+        return batches if self.merge is None else self.merge(batches)
+
+    def _one_more(self, start: int) -> Any | None:
+        stop = self.micro_batches.n
+        if not self.micro_batches.has_next() or self.planner.is_enough(
+            self.rounds, start, stop, self.chunk_size
+        ):
+            return None
+        self.planner.extend_update(self.rounds, stop)
+        return next(self.micro_batches)
 
     def _stop(self, start: int) -> int:
         stop = self.planner.next_stop(self.rounds, start, self.chunk_size)

@@ -21,6 +21,7 @@ from ..errors import refuse_with
 from .epoch_rounds import EpochRounds
 from .growing_iterator import GrowingIterator
 from .keyed_collater import KeyedCollater
+from .merged_passes import PassMerger, uncollated
 
 logger = logging.getLogger(__name__)
 
@@ -46,10 +47,12 @@ class TrainIterator(EpochBatchIterator):
             ``load_state_dict``.
         planner: decides how much text an update holds, see ``GrowingIterator``; without one,
             fairseq groups the micro-batches.
+        merger: makes the passes of an update; without one its micro-batches are the passes.
     """
 
     companions: dict[str, Any]
     planner: Any = None
+    merger: PassMerger | None = None
 
     @classmethod
     def of(cls, iterator: EpochBatchIterator, layout: dict[str, Any]) -> "TrainIterator":
@@ -106,8 +109,20 @@ class TrainIterator(EpochBatchIterator):
         iterator = super()._get_iterator_for_epoch(epoch, shuffle, fix_batches_to_gpus, offset)
         if iterator is not None and self.planner is not None:
             rounds = self.rounds(epoch, shuffle, fix_batches_to_gpus)
-            iterator.grouped = functools.partial(GrowingIterator, self.planner, rounds)
+            iterator.grouped = functools.partial(GrowingIterator, self.planner, rounds, self.merger)
         return iterator
+
+    def merge_passes(self, max_tokens: int) -> None:
+        """Let the sentences of an update be dealt into passes of up to ``max_tokens`` tokens."""
+        self.merger = PassMerger(self.collate_fn, self.dataset.num_tokens, max_tokens)
+        self.collate_fn = uncollated
+
+    @property
+    def first_batch(self) -> Any:
+        """Return the first micro-batch, collated."""
+        if self.merger is None:
+            return super().first_batch
+        return self.merger([uncollated([self.dataset[i] for i in self.frozen_batches[0]])])[0]
 
     def rounds(
         self, epoch: int, shuffle: bool = True, fix_batches_to_gpus: bool = False

@@ -56,6 +56,11 @@ class BasLanguageModelingTask(ReplicatedUpdate, _ConfiguredTask):
         super().__init__(cfg, *args, **kwargs)
         with refuse_with():
             self.stream_plan = StreamPlan(cfg, self.replica_plan, self.noise_plan)
+            if cfg.bas_max_tokens_per_pass is not None and self.stream_plan.reads_streams:
+                raise ValueError(
+                    "--bas-max-tokens-per-pass puts sentences together, and the windows of a "
+                    "stream follow each other; leave it out, or pass --bas-batching blocks"
+                )
         self.stream_states = StreamStates(shared=cfg.bas_share_state)
         self._valid_state = CarriedState()
         self._window_lengths = []

@@ -35,5 +35,13 @@ class BatchConfig(FairseqDataclass):
             "every k-th update; 0 is never (default: 10 where something needs it, else never)"
         },
     )
+    bas_max_tokens_per_pass: Optional[int] = field(
+        default=None,
+        metadata={
+            "help": "deal the sentences of an update into passes of up to so many tokens, padding "
+            "included, without copies: what a device holds, where --max-tokens is only the step by "
+            "which batches grow (default: every micro-batch is a pass)"
+        },
+    )
     update_freq: List[int] = II("optimization.update_freq")
     skip_remainder_batch: Optional[bool] = II("optimization.skip_remainder_batch")

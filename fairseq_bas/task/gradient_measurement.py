@@ -3,13 +3,15 @@
 Shapes: B sentences of a micro-batch, M replicas, P passes.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from ..measure.adascale import gain_with_copies
 from ..measure.gradient_probe import GradientProbe, moments_from_log
-from ..measure.noise_scale import NoiseScaleEstimate
+from ..measure.noise_scale import NoiseScaleEstimate, variance_and_squared_gradient
 from ..measure.tracker import NoiseScaleTracker
 from ..measure.two_level import estimate
 from ..replicate import Placement, select_rows
@@ -48,19 +50,29 @@ class GradientMeasurement:
         self.passes = 1
         self._active = False
         self._loss_scale = 1.0
+        self._sums: dict[str, float] = {}
 
-    def require(self, by: str) -> None:
+    def require(self, by: str, every: int | None = None) -> None:
         """Measure because ``by`` (a flag) needs it.
 
+        Args:
+            by: the flag.
+            every: k that it needs; None for the user's, or `DEFAULT_INTERVAL`.
+
         Raises:
-            ValueError: if the user said never.
+            ValueError: if the user said otherwise.
         """
+        if every is not None and self._given not in (None, every):
+            raise ValueError(
+                f"{by} needs the gradient noise scale of every update, and --bas-measure-every "
+                f"{self._given} does not measure it; leave it out"
+            )
         if self._given == 0:
             raise ValueError(
                 f"{by} needs the gradient noise scale, and --bas-measure-every 0 never measures "
                 f"it; leave it out, or pass --bas-measure-every {DEFAULT_INTERVAL}"
             )
-        self.every = self._given or DEFAULT_INTERVAL
+        self.every = every or self._given or DEFAULT_INTERVAL
 
     def measures(self, update_num: int) -> bool:
         """Tell whether the update after ``update_num`` updates is measured."""
@@ -73,7 +85,7 @@ class GradientMeasurement:
 
     def begin_update(self, update_num: int, parameters: Any, loss_scale: float) -> None:
         """Get ready for an update: listen to its gradients, or stop listening."""
-        self.gradient_norm, self.latest = None, None
+        self.gradient_norm, self.latest, self._sums = None, None, {}
         self._active = self.measures(update_num)
         if self._active:
             self.probe = self.probe or GradientProbe(list(parameters))
@@ -111,7 +123,44 @@ class GradientMeasurement:
     def measured(self, passes: int) -> "_Measured":
         """Return what records one micro-batch; nothing in an update that is not measured."""
         self.passes = passes
-        return _Measured(self.probe if self._active else None, passes, self._loss_scale)
+        return _Measured(self, passes)
+
+    def _record(self, passes: int) -> Any:
+        """Begin a micro-batch; return its probe, or None if it is not measured."""
+        if not self._active or self.probe is None:
+            return None
+        self.probe.begin(passes)
+        return self.probe
+
+    def _finish(self, sample_size: Any) -> dict[str, torch.Tensor]:
+        log = self.probe.finish(sample_size, self._loss_scale)
+        for key, value in log.items():
+            self._sums[key] = self._sums.get(key, 0) + value
+        return log
+
+    def so_far(self, parameters: Sequence[torch.nn.Parameter]) -> tuple[float, float] | None:
+        """Return S and ``|G|^2`` from the gradients that the present update has so far.
+
+        Each worker estimates from its own micro-batches; the mean over workers is unbiased too.
+
+        Args:
+            parameters: whose ``.grad`` is the sum over this worker's micro-batches.
+
+        Returns:
+            The same on all workers; None if no worker has two micro-batches.
+        """
+        moments = moments_from_log(self._sums)
+        found = torch.zeros(3, dtype=torch.float64)
+        if moments.micro_batches > 1:
+            norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+            mean = float(norm) / self._loss_scale / moments.tokens
+            found[:2] = torch.tensor(variance_and_squared_gradient(moments, mean**2))
+            found[2] = 1
+        if dist.is_available() and dist.is_initialized():
+            found = found.to("cuda" if dist.get_backend() == "nccl" else "cpu")
+            dist.all_reduce(found)
+        variance, squared_gradient, workers = found.tolist()
+        return (variance / workers, squared_gradient / workers) if workers else None
 
     def observe(self, sums: dict[str, float], replicas: int, passes: int, sharing: int) -> None:
         """Take the sums over the micro-batches of all workers into the averages.
@@ -157,21 +206,18 @@ class GradientMeasurement:
 
 
 class _Measured:
-    """Record the gradients of one micro-batch, pass by pass."""
+    """Record the gradients of one micro-batch, pass by pass; nothing if it is not measured."""
 
-    def __init__(self, probe: GradientProbe | None, passes: int, loss_scale: float):
-        self._probe, self._loss_scale = probe, loss_scale
-        if probe is not None:
-            probe.begin(passes)
+    def __init__(self, measurement: GradientMeasurement, passes: int):
+        self._measurement = measurement
+        self._probe = measurement._record(passes)
 
     def next_pass(self) -> None:
         if self._probe is not None:
             self._probe.next_pass()
 
     def log(self, sample_size: Any) -> dict[str, torch.Tensor]:
-        if self._probe is None:
-            return {}
-        return self._probe.finish(sample_size, self._loss_scale)
+        return {} if self._probe is None else self._measurement._finish(sample_size)
 
 
 def _every_other(sample: dict[str, Any], first: int, padding: int) -> dict[str, Any]:

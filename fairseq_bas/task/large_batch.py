@@ -5,35 +5,19 @@ All decisions follow from what every worker knows: the sizes of all micro-batche
 updates, and sums that fairseq adds up over workers.
 """
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from fairseq.logging import metrics
 
-from ..batching.amount import BaseBatch, parse_amount
 from ..batching.controller import Measured
 from ..batching.planner import UpdatePlanner
 from ..batching.policy import parse_batch_schedule
-from ..data.train_iterator import target_sizes
 from ..errors import refuse_with
 from ..run_hooks import inner_optimizer
+from .batch_checks import check_alone, check_backend, check_passes, reference_batch
 from .gradient_measurement import GradientMeasurement
 
 MOMENTS = ("bas_micro", "bas_weight", "bas_square", "bas_within")
-
-
-def base_batch(iterator, update_freq):
-    """Return the mean size of an update of fairseq's flags alone.
-
-    Args:
-        iterator: over the training set.
-        update_freq: micro-batches of each worker in an update.
-    """
-    batches = iterator.frozen_batches
-    used = np.concatenate([np.asarray(batch) for batch in batches])
-    updates = len(batches) / (update_freq * iterator.num_shards)
-    tokens = float(target_sizes(iterator.dataset, used).sum())
-    return BaseBatch(len(used) / updates, tokens / updates, max(1.0, updates), 1 / update_freq)
 
 
 class LargeBatch:
@@ -50,19 +34,23 @@ class LargeBatch:
     def __init__(self, cfg, replica_plan):
         self.is_scheduled = cfg.bas_batch_schedule is not None
         controller = parse_batch_schedule(cfg.bas_batch_schedule or "1x")
-        self.planner = UpdatePlanner(controller, _reference(cfg.bas_reference_batch))
+        self.planner = UpdatePlanner(controller, reference_batch(cfg.bas_reference_batch))
         self.planner.replicas = lambda clock: replica_plan.at(clock).replicas
         self.replica_plan = replica_plan
         self.measurement = GradientMeasurement(cfg.bas_measure_every)
         if "noise_scale" in controller.needs:
-            self.measurement.require(f"--bas-batch-schedule {controller.name}")
+            every = 1 if controller.extends_update else None
+            self.measurement.require(f"--bas-batch-schedule {controller.name}", every)
         self.scheduler = None
         self._trainer = None
+        self._max_tokens = cfg.bas_max_tokens_per_pass
         self._readers = 1
+        self._is_alone = False
         self._used_lr = 0.0
         self._base_ema_decay = None
         if self.is_scheduled:
-            _check_alone(cfg)
+            check_alone(cfg)
+        check_passes(cfg, controller, replica_plan)
 
     # -- before training ----------------------------------------------------------------------
 
@@ -71,6 +59,8 @@ class LargeBatch:
         with refuse_with():
             self.planner.bind(base)
         self._readers = iterator.num_shards
+        if self._max_tokens is not None and iterator.merger is None:
+            iterator.merge_passes(self._max_tokens)
         iterator.planner = self.planner
         iterator.companions["planner"] = self.planner
         iterator.companions["measurement"] = self.measurement
@@ -79,6 +69,11 @@ class LargeBatch:
         """Connect with fairseq's trainer; it may build its optimizer, and so call this, twice."""
         self._trainer = trainer
         self.planner.num_updates = trainer.get_num_updates
+        if self.planner.extends_updates:
+            with refuse_with():
+                check_backend(trainer.cfg.distributed_training)
+            parameters = list(trainer.get_model().parameters())
+            self.planner.measured_so_far = lambda: self.measurement.so_far(parameters)
         self.scheduler = trainer.lr_scheduler
         if hasattr(self.scheduler, "begin_run"):
             self.scheduler.begin_run(task)
@@ -121,8 +116,14 @@ class LargeBatch:
 
     # -- one update ---------------------------------------------------------------------------
 
-    def before_update(self, trainer):
-        """Set what follows from the plan of the next update: learning rate, averages, probes."""
+    def before_update(self, trainer, micro_batches):
+        """Set what follows from the plan of the next update: learning rate, averages, probes.
+
+        Args:
+            trainer: fairseq's.
+            micro_batches: that this worker has for it.
+        """
+        self._is_alone = micro_batches * self._readers == 1
         scaler = getattr(trainer.optimizer, "scaler", None)
         scale = float(getattr(scaler, "loss_scale", 1.0))
         parameters = trainer.get_model().parameters()
@@ -138,8 +139,7 @@ class LargeBatch:
 
     def parts(self, sample, padding):
         """Return the parts that a micro-batch is to be run in."""
-        is_alone = self.planner.plan.rounds * self._readers == 1
-        return self.measurement.parts(sample, is_alone, padding)
+        return self.measurement.parts(sample, self._is_alone, padding)
 
     def placement(self, placement, keeps_rows):
         """Return where the copies run in this update; where it is measured, in several passes."""
@@ -221,28 +221,6 @@ class LargeBatch:
             values.update(getattr(source, "metrics", dict)())
         for name, value in values.items():
             metrics.log_scalar(f"bas_{name}", value, weight=0, priority=310, round=4)
-
-
-def _reference(text):
-    if text is None:
-        return parse_amount("1x")
-    try:
-        return parse_amount(text)
-    except ValueError as error:
-        raise ValueError(f"--bas-reference-batch: {error}, as in 4kt or 256s") from None
-
-
-def _check_alone(cfg):
-    if len(cfg.update_freq) > 1:
-        raise ValueError(
-            f"--update-freq {','.join(map(str, cfg.update_freq))} changes the batch by epoch and "
-            "--bas-batch-schedule does so too; pass one --update-freq, the one of 1x"
-        )
-    if cfg.skip_remainder_batch:
-        raise ValueError(
-            "--skip-remainder-batch leaves out an update that is smaller than the others, and with "
-            "--bas-batch-schedule updates have different sizes; leave one of the two out"
-        )
 
 
 def _mean_loss(logs):

@@ -22,8 +22,9 @@ from ..model.shared_trunk import shared_inputs
 from ..noise.distinct import count_distinct
 from ..replicate import replicate
 from ..rng import derive_seed
+from .batch_checks import base_batch
 from .copy_noise import CopyNoise
-from .large_batch import LargeBatch, base_batch
+from .large_batch import LargeBatch
 from .noise_config import NoisePlan
 from .pass_results import LossOverReplicas, add_up, average, no_gradient_traffic, with_rows
 from .recipe import expand_recipe
@@ -123,9 +124,9 @@ class ReplicatedUpdate:
         """Get to know the trainer; ``run_hooks`` calls it."""
         self.large_batch.begin_run(self, trainer)
 
-    def before_update(self, trainer):
+    def before_update(self, trainer, samples):
         """Set what follows from the batch of the update that is next; ``run_hooks`` calls it."""
-        self.large_batch.before_update(trainer)
+        self.large_batch.before_update(trainer, len(samples))
 
     def clip_norm(self, clip_norm):
         """Return the norm to clip the gradient at; ``run_hooks`` calls it."""

@@ -167,6 +167,27 @@ def test_adascale_counts_its_gains_and_ends_with_the_base_schedule(toy, tmp_path
     assert progress >= 40 > progress - gains[-1]
 
 
+def test_larger_passes_give_the_same_update(toy, tmp_path):
+    """Law 2: passes of up to 60 tokens instead of micro-batches of 4 sentences."""
+    flags = ("--bas-batch-schedule", "4x", "--dropout", 0, "--max-update", 6, "--clip-norm", 100)
+    plain = run(toy, tmp_path / "a", *flags, "--batch-size", 2)
+    merged = run(toy, tmp_path / "b", *flags, "--batch-size", 2, "--bas-max-tokens-per-pass", 60)
+    for one, other in zip(plain, merged, strict=True):
+        assert (one["bsz"], one["wpb"]) == (other["bsz"], other["wpb"]) == (8, one["wpb"])
+        assert other["loss"] == pytest.approx(one["loss"], abs=2e-3)
+        assert other["gnorm"] == pytest.approx(one["gnorm"], abs=2e-3)
+
+
+def test_an_update_that_fails_the_norm_test_takes_more(toy, tmp_path):
+    """A mild test is passed by two micro-batches at once, a hard one by none up to the bound."""
+    sizes = {}
+    for theta in (1000, 0.001):
+        schedule = f"norm-test:theta={theta},max=6x,min=2x,every=1000,extend"
+        log = run(toy, tmp_path / str(theta), "--bas-batch-schedule", schedule, "--max-epoch", 1)
+        sizes[theta] = [entry["bsz"] for entry in log]
+    assert sizes == {1000: [8] * 7 + [4], 0.001: [24, 24, 12]}
+
+
 MEASURED = ("--bas-measure-every", 1, "--bas-replicas", 2)
 STEEP = ("--optimizer", "sgd", "--momentum", 0.5, "--lr", 30, "--clip-norm", 0.003)
 RUNS = {
@@ -183,6 +204,8 @@ RUNS = {
     "noise-scale": ("--bas-batch-schedule", "noise-scale:fraction=3,every=3,max=4x", *MEASURED),
     "cabs": ("--bas-batch-schedule", "cabs:max=4x", *MEASURED, *STEEP),
     "norm-test": ("--bas-batch-schedule", "norm-test:max=4x", *MEASURED),
+    "extend": ("--bas-batch-schedule", "norm-test:max=6x,extend", "--bas-replicas", 2),
+    "merged": ("--bas-batch-schedule", "2x@0,3x@8u", "--bas-max-tokens-per-pass", 60),
     "legw": (
         *("--bas-batch-schedule", "1x@0,3x@9u", "--lr-scheduler", "bas_legw"),
         *("--warmup-updates", 6, *POLYNOMIAL, 60),
