@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from fairseq import options, tasks
 from fairseq.data import iterators
+from fairseq.dataclass.configs import DistributedTrainingConfig
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
 from fairseq_bas.data.epoch_rounds import EpochRounds
+from fairseq_bas.task.batch_checks import check_backend
 from tests.helpers import tiny_awd_lstm_lm, tiny_transformer
 
 SCHEDULES = {
@@ -166,3 +168,13 @@ def test_bad_flags_are_refused_in_one_line(toy, tmp_path, extra, message):
     with pytest.raises(SystemExit) as stopped:
         Worker([*flags(toy, tmp_path, "1x"), *extra], 1, 0)
     assert str(stopped.value).startswith(message) and "\n" not in str(stopped.value)
+
+
+@pytest.mark.parametrize("backend", ["pytorch_ddp", "legacy_ddp"])
+def test_extension_needs_a_backend_that_adds_up_after_the_last_micro_batch(backend):
+    cfg = DistributedTrainingConfig(distributed_world_size=2, ddp_backend=backend)
+    if backend == "legacy_ddp":
+        check_backend(cfg)
+    else:
+        with pytest.raises(ValueError, match=r"pass --ddp-backend legacy_ddp$"):
+            check_backend(cfg)

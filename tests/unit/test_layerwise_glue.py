@@ -1,12 +1,13 @@
 """Layer-wise optimizers in fairseq's own trainer, in every precision, and what is refused."""
 
+import contextlib
 import copy
 
 import pytest
 import torch
 from fairseq import optim, options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from fairseq.optim import FP16Optimizer
+from fairseq.optim import AMPOptimizer, FP16Optimizer
 from fairseq.trainer import Trainer
 
 from fairseq_bas.errors import UserError
@@ -97,6 +98,41 @@ def test_ratios_of_each_part_survive_half_precision(toy, name, precision):
     assert rowwise == [False, True]
     (embedding,) = found.param_groups[1]["params"]
     assert embedding.shape == layers["encoder.embed_tokens.weight"].shape
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("bas_lamb", "--adam-eps", 0.1),
+        ("bas_lars", "--wd", 0.1),
+        ("bas_pytorch_optimizer", "--bas-optimizer-name", "adabelief"),
+    ],
+)
+def test_amp_takes_the_loss_scale_out_once_and_skips_overflows(toy, flags):
+    if "adabelief" in flags:
+        pytest.importorskip("pytorch_optimizer")
+    cfg = configured(toy, "--optimizer", *flags)
+    results = []
+    for scale in (None, 1024.0):
+        weights = [torch.nn.Parameter(torch.ones(shape)) for shape in ((3, 4), (3,))]
+        optimizer = optim.build_optimizer(cfg.optimizer, weights)
+        if scale is not None:
+            optimizer = AMPOptimizer(cfg, weights, optimizer)
+            optimizer._grad_scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        for factor in (1.0, 3.0):
+            optimizer.zero_grad()
+            optimizer.backward(sum((factor * w * w).sum() for w in weights))
+            optimizer.clip_grad_norm(0.5)
+            optimizer.step()
+        results.append([w.detach().clone() for w in weights])
+    torch.testing.assert_close(results[1], results[0], rtol=1e-6, atol=0)
+    optimizer.zero_grad()
+    optimizer.backward(sum((torch.inf * w).sum() for w in weights))
+    with contextlib.suppress(FloatingPointError):
+        optimizer.clip_grad_norm(0.5)
+    optimizer.step()
+    assert all(torch.equal(w, r) for w, r in zip(weights, results[1], strict=True))
+    assert optimizer.scaler.get_scale() == 512
 
 
 def test_lars_moves_each_layer_by_its_own_norm(toy):
