@@ -9,6 +9,7 @@ from pathlib import Path
 import fairseq.criterions
 import fairseq.models
 import fairseq.optim
+import fairseq.optim.lr_scheduler
 import fairseq.tasks
 
 importlib.import_module("fairseq_bas").register()
@@ -19,6 +20,7 @@ KINDS = {
     "--criterion": fairseq.criterions.CRITERION_DATACLASS_REGISTRY,
     "--arch": fairseq.models.MODEL_DATACLASS_REGISTRY,
     "--optimizer": fairseq.optim.OPTIMIZER_DATACLASS_REGISTRY,
+    "--lr-scheduler": fairseq.optim.lr_scheduler.LR_SCHEDULER_DATACLASS_REGISTRY,
 }
 HEAD = """# Flags
 

@@ -22,7 +22,10 @@ def python(code):
 REGISTERED = {
     "task": {"bas_translation", "bas_language_modeling"},
     "criterion": {"bas_cross_entropy"},
-    "optimizer": {"bas_nt_asgd"},
+    "optimizer": {
+        *("bas_nt_asgd", "bas_lamb", "bas_lars", "bas_novograd", "bas_pytorch_optimizer"),
+    },
+    "lr_scheduler": {"bas_scaled", "bas_legw", "bas_adascale", "bas_autowu"},
     "arch": {"bas_awd_lstm_lm", "bas_lstm"}
     | {f"bas_awd_lstm_lm_{n}" for n in ("ptb", "wikitext2", "small")}
     | {f"bas_lstm_{n}" for n in ("iwslt", "gnmt_small", "gnmt")},
@@ -55,9 +58,10 @@ def test_every_registered_name_and_global_effect():
     """Names start with bas_, and torch's generator is left alone."""
     python(
         "import torch, fairseq.tasks as t, fairseq.criterions as c, fairseq.optim as o\n"
-        "import fairseq.models as m\n"
+        "import fairseq.models as m, fairseq.optim.lr_scheduler as s\n"
         "registries = {'task': t.TASK_REGISTRY, 'criterion': c.CRITERION_REGISTRY,\n"
-        "              'optimizer': o.OPTIMIZER_REGISTRY, 'arch': m.ARCH_MODEL_REGISTRY}\n"
+        "              'optimizer': o.OPTIMIZER_REGISTRY, 'arch': m.ARCH_MODEL_REGISTRY,\n"
+        "              'lr_scheduler': s.LR_SCHEDULER_REGISTRY}\n"
         "before = {kind: set(names) for kind, names in registries.items()}\n"
         "state = torch.get_rng_state()\n"
         "import fairseq_bas\n"
