@@ -32,7 +32,8 @@ setup(
         # must not replace theirs. fairseq's @hydra.main predates hydra 1.4.
         "fairseq": ["ve-fairseq==0.12.3", "hydra-core>=1.3.2,<1.4"],
         "plot": ["matplotlib"],
-        "dev": ["pytest", "pytest-xdist", "ruff", "mypy"],
+        "optimizers": ["pytorch_optimizer>=4"],
+        "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "pytorch_optimizer>=4"],
     },
     entry_points={"console_scripts": ["fairseq-bas = fairseq_bas.cli:main"]},
 )

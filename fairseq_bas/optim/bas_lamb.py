@@ -5,7 +5,8 @@ from typing import Any, Optional
 
 from fairseq.optim import register_optimizer
 
-from .bas_layerwise import BasLayerwise, LayerwiseConfig, first_lr
+from .bas_layerwise import BasLayerwise, LayerwiseConfig
+from .bas_whole_weights import first_lr
 from .lamb import LAMB
 from .optimizer_options import parse_betas
 

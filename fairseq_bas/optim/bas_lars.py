@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 from fairseq.optim import register_optimizer
 
-from .bas_layerwise import BasLayerwise, LayerwiseConfig, first_lr
+from .bas_layerwise import BasLayerwise, LayerwiseConfig
+from .bas_whole_weights import first_lr
 from .lars import LARS
 
 

@@ -1,32 +1,15 @@
-"""What fairseq's glue of layer-wise optimizers shares: whole weights, their names, their ratios.
+"""What fairseq's glue of layer-wise optimizers shares: the names of parameters and their ratios.
 
-fairseq hands an optimizer parameters without names, in half precision copies of them. Its
-``name_parameters``, called once after it was built, gets the names in the same order.
+fairseq hands an optimizer parameters without names, or float32 copies of them. `name_parameters`
+gets the names, in the same order, once the optimizer was built.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, List
-
-import torch
-from fairseq.dataclass import FairseqDataclass
-from fairseq.optim import FairseqOptimizer
-from omegaconf import II
 
 from ..errors import UserError, refuse_with
+from .bas_whole_weights import WholeWeightsConfig, WholeWeightsOptimizer, require_whole_weights
 from .trust_ratio import is_embedding, mean_by_group, module_group
-
-HALF = (torch.float16, torch.bfloat16)
-
-
-@dataclass
-class WholeWeightsConfig(FairseqDataclass):
-    """What an optimizer must know of a run to refuse weights that are not whole."""
-
-    lr: List[float] = II("optimization.lr")
-    ddp_backend: Any = II("distributed_training.ddp_backend")
-    zero_sharding: Any = II("distributed_training.zero_sharding")
-    use_bmuf: Any = II("optimization.use_bmuf")
 
 
 @dataclass
@@ -46,48 +29,7 @@ class LayerwiseConfig(WholeWeightsConfig):
     )
 
 
-def require_whole_weights(cfg: Any, params: Sequence[torch.Tensor], flag: str) -> None:
-    """Refuse a run in which the optimizer would not see whole tensors in full precision.
-
-    Args:
-        cfg: config with the fields of `WholeWeightsConfig`.
-        params: what fairseq gave the optimizer.
-        flag: how the user chose the optimizer.
-
-    Raises:
-        UserError: if weights or state are split, flattened, in half precision only or trained
-            apart.
-    """
-    given = {
-        "--ddp-backend fully_sharded": str(cfg.ddp_backend) == "fully_sharded",
-        "--zero-sharding os": str(cfg.zero_sharding) == "os",
-        "--use-bmuf": bool(cfg.use_bmuf),
-    }
-    for other, is_given in given.items():
-        if is_given:
-            raise UserError(
-                f"{flag} needs whole weights that all workers share, which {other} does not "
-                f"give; leave {other} out"
-            )
-    if any(p.dtype in HALF for p in params):
-        raise UserError(
-            f"{flag} needs a float32 copy of weights in half precision, which "
-            "--memory-efficient-fp16 and --memory-efficient-bf16 leave out; pass --fp16 "
-            "--fp16-no-flatten-grads or --bf16 alone"
-        )
-    if all(p.ndim < 2 for p in params):
-        raise UserError(
-            f"{flag} finds no layers, since --fp16 flattens all weights into one vector; pass "
-            "--fp16-no-flatten-grads too"
-        )
-
-
-def first_lr(cfg: Any) -> float:
-    """Return the learning rate of the first epoch."""
-    return cfg.lr[0] if isinstance(cfg.lr, Collection) else cfg.lr
-
-
-class BasLayerwise(FairseqOptimizer):
+class BasLayerwise(WholeWeightsOptimizer):
     """Base of the glue; subclasses say what ``flag`` chooses and how it is configured."""
 
     flag: str
@@ -101,11 +43,6 @@ class BasLayerwise(FairseqOptimizer):
         with refuse_with(self.flag):
             self._optimizer = self.optimizer_class(params, **self.optimizer_config)
         self._ordered, self._groups = params, None
-
-    @property
-    def supports_flat_params(self):
-        """Return False: one flat tensor has no layers."""
-        return False
 
     def name_parameters(self, names: Sequence[str]) -> None:
         """Learn the names of the parameters, and make embeddings row-wise where asked for.

@@ -5,7 +5,8 @@ from typing import Any
 
 from fairseq.optim import register_optimizer
 
-from .bas_layerwise import BasLayerwise, LayerwiseConfig, first_lr
+from .bas_layerwise import BasLayerwise, LayerwiseConfig
+from .bas_whole_weights import first_lr
 from .novograd import NovoGrad
 from .optimizer_options import parse_betas
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import List
 
 from fairseq.dataclass import FairseqDataclass
-from fairseq.optim import FairseqOptimizer, register_optimizer
+from fairseq.optim import register_optimizer
 from omegaconf import II
 
 from ..errors import UserError, refuse_with
 from .nt_asgd import NTASGD
+from .unscaled_step import UnscaledStep
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class BasNTASGDConfig(FairseqDataclass):
 
 
 @register_optimizer("bas_nt_asgd", dataclass=BasNTASGDConfig)
-class BasNTASGD(FairseqOptimizer):
+class BasNTASGD(UnscaledStep):
     """Glue between fairseq and `NTASGD`; elementwise, so that it may get one flat parameter."""
 
     def __init__(self, cfg, params):

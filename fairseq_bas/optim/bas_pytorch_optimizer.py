@@ -4,13 +4,18 @@ import difflib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Optional
 
 import torch
-from fairseq.optim import FairseqOptimizer, register_optimizer
+from fairseq.optim import register_optimizer
 
 from ..errors import UserError, refuse_with
-from .bas_layerwise import WholeWeightsConfig, first_lr, require_whole_weights
+from .bas_whole_weights import (
+    WholeWeightsConfig,
+    WholeWeightsOptimizer,
+    first_lr,
+    require_whole_weights,
+)
 from .optimizer_options import parse_options
 
 FLAG = "--optimizer bas_pytorch_optimizer"
@@ -20,11 +25,11 @@ FLAG = "--optimizer bas_pytorch_optimizer"
 class BasPytorchOptimizerConfig(WholeWeightsConfig):
     """Flags of ``--optimizer bas_pytorch_optimizer``."""
 
-    bas_optimizer_name: str = field(
-        default="", metadata={"help": "name of an optimizer of pytorch_optimizer, such as lion"}
+    bas_optimizer_name: Optional[str] = field(
+        default=None, metadata={"help": "name of an optimizer of pytorch_optimizer, such as lion"}
     )
-    bas_optimizer_options: str = field(
-        default="",
+    bas_optimizer_options: Optional[str] = field(
+        default=None,
         metadata={
             "help": "its options, as in weight_decay=0.1,betas=(0.9,0.99); --lr is fairseq's"
         },
@@ -110,7 +115,7 @@ def try_out(make: Callable[[list[torch.Tensor]], Any], dimensions: Sequence[int]
 
 
 @register_optimizer("bas_pytorch_optimizer", dataclass=BasPytorchOptimizerConfig)
-class BasPytorchOptimizer(FairseqOptimizer):
+class BasPytorchOptimizer(WholeWeightsOptimizer):
     """Glue between fairseq and any optimizer of the package, kept on unflattened weights.
 
     Optimizers that train on other weights than they evaluate, such as the schedule-free ones, get
@@ -121,9 +126,9 @@ class BasPytorchOptimizer(FairseqOptimizer):
         super().__init__(cfg)
         params = list(params)
         require_whole_weights(cfg, params, FLAG)
-        chosen = find_optimizer(cfg.bas_optimizer_name)
+        chosen = find_optimizer(cfg.bas_optimizer_name or "")
         with refuse_with("--bas-optimizer-options"):
-            check_options(chosen, parse_options(cfg.bas_optimizer_options))
+            check_options(chosen, self._options)
 
         def make(weights):
             return chosen(weights, **self.optimizer_config)
@@ -135,12 +140,11 @@ class BasPytorchOptimizer(FairseqOptimizer):
     @property
     def optimizer_config(self):
         """Return what the command line sets."""
-        return {"lr": first_lr(self.cfg), **parse_options(self.cfg.bas_optimizer_options)}
+        return {"lr": first_lr(self.cfg), **self._options}
 
     @property
-    def supports_flat_params(self):
-        """Return False: of most of these optimizers nobody can tell."""
-        return False
+    def _options(self):
+        return parse_options(self.cfg.bas_optimizer_options or "")
 
     def before_update(self) -> bool:
         """Put the weights for training in place; return whether they changed."""

@@ -105,6 +105,7 @@ def test_ratios_of_each_part_survive_half_precision(toy, name, precision):
     [
         ("bas_lamb", "--adam-eps", 0.1),
         ("bas_lars", "--wd", 0.1),
+        ("bas_nt_asgd", "--wd", 0.1),
         ("bas_pytorch_optimizer", "--bas-optimizer-name", "adabelief"),
     ],
 )
@@ -116,6 +117,8 @@ def test_amp_takes_the_loss_scale_out_once_and_skips_overflows(toy, flags):
     for scale in (None, 1024.0):
         weights = [torch.nn.Parameter(torch.ones(shape)) for shape in ((3, 4), (3,))]
         optimizer = optim.build_optimizer(cfg.optimizer, weights)
+        if hasattr(optimizer, "begin_run"):
+            optimizer.begin_run(cfg)
         if scale is not None:
             optimizer = AMPOptimizer(cfg, weights, optimizer)
             optimizer._grad_scaler = torch.amp.GradScaler("cpu", init_scale=scale)
