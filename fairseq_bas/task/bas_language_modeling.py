@@ -5,13 +5,12 @@ from pathlib import Path
 
 from fairseq import utils
 from fairseq.data import data_utils
-from fairseq.data.iterators import EpochBatchIterator
 from fairseq.tasks import register_task
-from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageModelingTask
+from fairseq.tasks.language_modeling import LanguageModelingConfig
 
 from ..batching.amount import BaseBatch
 from ..data.integrity import verify_dictionary, verify_monolingual_split
-from ..data.stateful_batches import StatefulBatches, with_state
+from ..data.stateful_batches import with_state
 from ..data.streams import StreamEpoch, StreamText
 from ..data.train_iterator import TrainIterator
 from ..errors import refuse_with
@@ -23,6 +22,7 @@ from .prepare_noise import prepared_language_noise
 from .recipe import RecipeConfig, recipe_values
 from .replica_config import ReplicaConfig
 from .stream_config import StreamConfig, StreamPlan
+from .stream_reading import StreamReading
 from .stream_states import StreamStates
 from .update import ReplicatedUpdate
 
@@ -34,22 +34,8 @@ class BasLanguageModelingConfig(
     """Hold fairseq's flags of language modelling, those of streams and of batch augmentation."""
 
 
-class _ConfiguredTask(LanguageModelingTask):
-    """Keep the flags where tasks that are not legacy ones have them."""
-
-    def __init__(self, cfg, *args, **kwargs):
-        super().__init__(cfg, *args, **kwargs)
-        self.cfg = cfg
-
-    def get_batch_iterator(self, dataset, *args, epoch=1, **kwargs):
-        """Return the windows of a text in order; other data as fairseq does."""
-        if not isinstance(dataset, StreamText):
-            return super().get_batch_iterator(dataset, *args, epoch=epoch, **kwargs)
-        return self.stream_iterator(dataset, epoch=epoch, **kwargs)
-
-
 @register_task("bas_language_modeling", dataclass=BasLanguageModelingConfig)
-class BasLanguageModelingTask(ReplicatedUpdate, _ConfiguredTask):
+class BasLanguageModelingTask(ReplicatedUpdate, StreamReading):
     """Predict the next word of a text read as streams; train on M copies of every stream."""
 
     def __init__(self, cfg, *args, **kwargs):
@@ -64,7 +50,6 @@ class BasLanguageModelingTask(ReplicatedUpdate, _ConfiguredTask):
         self.stream_states = StreamStates(shared=cfg.bas_share_state)
         self._valid_state = CarriedState()
         self._window_lengths = []
-        self._carries_state = False
 
     @classmethod
     def setup_task(cls, cfg, **kwargs):
@@ -104,65 +89,6 @@ class BasLanguageModelingTask(ReplicatedUpdate, _ConfiguredTask):
             iterator.companions["streams"] = self.stream_states
         return iterator
 
-    def stream_iterator(
-        self,
-        text,
-        epoch=1,
-        num_shards=1,
-        shard_id=0,
-        num_workers=0,
-        data_buffer_size=0,
-        evaluates=False,
-        **unused,
-    ):
-        """Return an iterator over the windows of a text.
-
-        Training reads ``--batch-size`` streams in each micro-batch of an update. In evaluation
-        every worker reads the whole text, so that the result does not depend on their number.
-        """
-        trains = text is self.datasets.get(self.cfg.train_subset) and not evaluates
-        groups = 1
-        with refuse_with():
-            if trains:
-                groups = num_shards * self._update_freq(epoch)
-                layout = self.stream_plan.training(len(text), groups)
-            else:
-                num_shards, shard_id = 1, 0
-                layout = self.stream_plan.evaluation(len(text))
-        replicas = None
-        if trains and self.cfg.bas_offset_copies:
-            replicas = self.replica_plan.made_on(self._worker_in_group)
-        dataset = StreamEpoch(text, layout, self.cfg.seed, epoch, replicas)
-        return EpochBatchIterator(
-            dataset,
-            dataset.collater,
-            dataset.batches(groups),
-            seed=self.cfg.seed,
-            num_shards=num_shards,
-            shard_id=shard_id,
-            num_workers=num_workers,
-            epoch=epoch,
-            buffer_size=data_buffer_size,
-            disable_shuffling=True,
-        )
-
-    def _update_freq(self, epoch):
-        update_freq = self.cfg.update_freq
-        return update_freq[min(epoch, len(update_freq)) - 1]
-
-    def eval_lm_dataloader(self, dataset, context_window=0, **kwargs):
-        """Return the batches of ``fairseq-eval-lm``, the state carried from one to the next."""
-        if not isinstance(dataset, StreamText):
-            return super().eval_lm_dataloader(dataset, context_window=context_window, **kwargs)
-        if context_window > 0:
-            with refuse_with():
-                raise ValueError(
-                    f"--context-window {context_window} is for blocks, and a carried state has the "
-                    "whole context; leave it out, or pass --bas-batching blocks"
-                )
-        iterator = self.stream_iterator(dataset, evaluates=True).next_epoch_itr(shuffle=False)
-        return StatefulBatches(iterator) if self._carries_state else iterator
-
     def _batches_change_by_epoch(self, dataset, **kwargs):
         return isinstance(dataset, StreamText) or super()._batches_change_by_epoch(
             dataset, **kwargs
@@ -188,7 +114,7 @@ class BasLanguageModelingTask(ReplicatedUpdate, _ConfiguredTask):
         model = super().build_model(cfg, from_checkpoint)
         with refuse_with():
             check_model(self.noise_plan, model, cfg._name)
-        self._carries_state = getattr(model.decoder, "carries_state", False)
+        self.carries_state = getattr(model.decoder, "carries_state", False)
         return model
 
     def build_criterion(self, cfg, from_checkpoint=False):
@@ -198,9 +124,7 @@ class BasLanguageModelingTask(ReplicatedUpdate, _ConfiguredTask):
         criterion = super().build_criterion(cfg)
         with refuse_with():
             check_criterion(self.noise_plan, self.replica_plan, criterion)
-            if not self._carries_state and (
-                getattr(cfg, "bas_ar", 0) or getattr(cfg, "bas_tar", 0)
-            ):
+            if not self.carries_state and (getattr(cfg, "bas_ar", 0) or getattr(cfg, "bas_tar", 0)):
                 raise ValueError(
                     "--bas-ar and --bas-tar regularise the layers of --arch bas_awd_lstm_lm; leave "
                     "them out, or change the model"
@@ -226,7 +150,7 @@ class BasLanguageModelingTask(ReplicatedUpdate, _ConfiguredTask):
 
     def _copies(self, sample, replicas, update_num):
         copies = super()._copies(sample, replicas, update_num)
-        if self._carries_state and "window" in sample:
+        if self.carries_state and "window" in sample:
             copies["net_input"]["state"] = self.stream_states.before(
                 sample["first_sentence"],
                 sample["window"],
@@ -259,7 +183,7 @@ class BasLanguageModelingTask(ReplicatedUpdate, _ConfiguredTask):
 
     def valid_step(self, sample, model, criterion):
         """Evaluate on the next window, from the state that the last one ended with."""
-        if self._carries_state and "window" in sample:
+        if self.carries_state and "window" in sample:
             if sample["window"] == 0:
                 self._valid_state = CarriedState()
             sample = with_state(sample, self._valid_state)

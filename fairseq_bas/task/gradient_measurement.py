@@ -106,17 +106,16 @@ class GradientMeasurement:
             placement = Placement(placement.replicas, placement.workers, rows)
         return placement
 
-    def parts(self, sample: dict[str, Any], is_alone: bool, padding: int) -> list[dict[str, Any]]:
-        """Return the micro-batch, or its halves if it is measured and the only one of the update.
+    def halves(self, sample: dict[str, Any], padding: int) -> list[dict[str, Any]]:
+        """Return the halves of a micro-batch, or itself where it cannot be divided.
 
         Args:
-            sample: the mini-batch.
-            is_alone: True if no other worker has one and this one has no other.
+            sample: the only mini-batch of a measured update.
             padding: the label of no word.
         """
         divisible = sample.get("nsentences", 0) > 1 and not sample.get("is_empty", False)
         bound = {"made_replicas", "window", "alignments"} & sample.keys()
-        if not (self._active and is_alone and divisible) or bound:
+        if not divisible or bound:
             return [sample]
         return [_every_other(sample, first, padding) for first in (0, 1)]
 

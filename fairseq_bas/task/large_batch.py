@@ -137,9 +137,11 @@ class LargeBatch:
             kappa = self.scheduler.kappa(self.planner.plan)
             trainer.ema.config.ema_decay = rule.ema_decay(self._base_ema_decay, kappa)
 
-    def parts(self, sample, padding):
+    def parts(self, sample):
         """Return the parts that a micro-batch is to be run in."""
-        return self.measurement.parts(sample, self._is_alone, padding)
+        if not (self.measurement.active and self._is_alone):
+            return [sample]
+        return self.measurement.halves(sample, self._trainer.task.target_dictionary.pad())
 
     def placement(self, placement, keeps_rows):
         """Return where the copies run in this update; where it is measured, in several passes."""

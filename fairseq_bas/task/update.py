@@ -152,7 +152,7 @@ class ReplicatedUpdate:
         """
         if self.noise_plan.masks_by_update:
             set_layer_drop_keys(self._layer_drops, self.cfg.seed, update_num)
-        parts = self.large_batch.parts(sample, self.target_dictionary.pad())
+        parts = self.large_batch.parts(sample)
         outputs = []
         for part in parts:
             ignored = ignore_grad or part.get("is_empty", False)

@@ -59,7 +59,7 @@ def test_blocks_train_the_same_model(toy_lm, tmp_path):
     flags += ["--sample-break-mode", "eos", "--bas-replicas", 2, "--max-update", 4]
     run = run_cli("fairseq_cli.train", *flags, "--disable-validation")
     state = torch.load(tmp_path / "checkpoint_last.pt", weights_only=False)
-    assert state["extra_state"]["train_iterator"]["bas_companion"] == {}
+    assert state["extra_state"]["train_iterator"]["bas_companions"]["streams"] == {}
     assert float(json_log(run, "train_inner")[-1]["bas_replicas"]) == 2
 
 

@@ -7,6 +7,7 @@ import torch
 import torch.multiprocessing
 from torch import nn
 
+from fairseq_bas.task.batch_config import BatchConfig
 from fairseq_bas.task.noise_config import NoiseConfig
 from fairseq_bas.task.recipe import RecipeConfig
 from fairseq_bas.task.replica_config import ReplicaConfig
@@ -90,7 +91,7 @@ class _Passes(ReplicatedUpdate, _LinearTask):
 
 
 @dataclass
-class _Config(ReplicaConfig, NoiseConfig, RecipeConfig):
+class _Config(ReplicaConfig, NoiseConfig, RecipeConfig, BatchConfig):
     bas_replicas: str = "4"
     bas_placement: str = "passes"
     distributed_world_size: int = 2
