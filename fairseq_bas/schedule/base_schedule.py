@@ -63,7 +63,7 @@ class BaseSchedule:
 
     Args:
         cfg: the flags.
-        optimizer: fairseq's; reading the schedule sets its learning rate.
+        optimizer: fairseq's; its learning rate stays as it is.
 
     Raises:
         ValueError: one sentence, for flags that this schedule cannot have.
@@ -81,11 +81,15 @@ class BaseSchedule:
             values["total_num_update"] = self.length
         self.peak = cfg.lr[0]
         self.warmup_updates = cfg.warmup_updates
+        self._optimizer = optimizer
         self._scheduler = LR_SCHEDULER_REGISTRY[name](flags(**values), optimizer)
 
     def at(self, updates: float) -> float:
         """Return the learning rate after ``updates`` updates of the reference batch."""
-        return float(self._scheduler.step_update(updates))
+        before = self._optimizer.get_lr()
+        learning_rate = float(self._scheduler.step_update(updates))
+        self._optimizer.set_lr(before)  # fairseq's schedules set what they return
+        return learning_rate
 
     def decay(self, updates: float) -> float:
         """Return the learning rate as a share of its peak, 1 while it is being warmed up."""

@@ -30,6 +30,7 @@ class GradientMeasurement:
         tracker: the averages.
         latest: what the last update told, None if it was not measured or could not tell.
         gradient_norm: of the whole gradient of a measured update, before clipping.
+        loss_scale: what half precision multiplies the loss by in this update.
         passes: P, in which each worker ran the copies of the last micro-batch.
 
     Args:
@@ -49,7 +50,7 @@ class GradientMeasurement:
         self.latest: NoiseScaleEstimate | None = None
         self.passes = 1
         self._active = False
-        self._loss_scale = 1.0
+        self.loss_scale = 1.0
         self._sums: dict[str, float] = {}
 
     def require(self, by: str, every: int | None = None) -> None:
@@ -83,13 +84,12 @@ class GradientMeasurement:
         """Tell whether the update that is being made is measured."""
         return self._active
 
-    def begin_update(self, update_num: int, parameters: Any, loss_scale: float) -> None:
+    def begin_update(self, update_num: int, parameters: Any) -> None:
         """Get ready for an update: listen to its gradients, or stop listening."""
         self.gradient_norm, self.latest, self._sums = None, None, {}
         self._active = self.measures(update_num)
         if self._active:
             self.probe = self.probe or GradientProbe(list(parameters))
-            self._loss_scale = loss_scale
         elif self.probe is not None:
             self.probe.remove()
             self.probe = None
@@ -132,7 +132,7 @@ class GradientMeasurement:
         return self.probe
 
     def _finish(self, sample_size: Any) -> dict[str, torch.Tensor]:
-        log = self.probe.finish(sample_size, self._loss_scale)
+        log = self.probe.finish(sample_size, self.loss_scale)
         for key, value in log.items():
             self._sums[key] = self._sums.get(key, 0) + value
         return log
@@ -152,7 +152,7 @@ class GradientMeasurement:
         found = torch.zeros(3, dtype=torch.float64)
         if moments.micro_batches > 1:
             norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-            mean = float(norm) / self._loss_scale / moments.tokens
+            mean = float(norm) / self.loss_scale / moments.tokens
             found[:2] = torch.tensor(variance_and_squared_gradient(moments, mean**2))
             found[2] = 1
         if dist.is_available() and dist.is_initialized():

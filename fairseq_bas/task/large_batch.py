@@ -5,6 +5,8 @@ All decisions follow from what every worker knows: the sizes of all micro-batche
 updates, and sums that fairseq adds up over workers.
 """
 
+import logging
+
 import torch
 import torch.distributed as dist
 from fairseq.logging import metrics
@@ -17,6 +19,7 @@ from ..run_hooks import inner_optimizer
 from .batch_checks import check_alone, check_backend, check_passes, reference_batch
 from .gradient_measurement import GradientMeasurement
 
+logger = logging.getLogger(__name__)
 MOMENTS = ("bas_micro", "bas_weight", "bas_square", "bas_within")
 
 
@@ -33,6 +36,7 @@ class LargeBatch:
 
     def __init__(self, cfg, replica_plan):
         self.is_scheduled = cfg.bas_batch_schedule is not None
+        self.says_kappa = self.is_scheduled or cfg.bas_reference_batch is not None
         controller = parse_batch_schedule(cfg.bas_batch_schedule or "1x")
         self.planner = UpdatePlanner(controller, reference_batch(cfg.bas_reference_batch))
         self.planner.replicas = lambda clock: replica_plan.at(clock).replicas
@@ -47,6 +51,7 @@ class LargeBatch:
         self._readers = 1
         self._is_alone = False
         self._used_lr = 0.0
+        self._warned = False
         self._base_ema_decay = None
         if self.is_scheduled:
             check_alone(cfg)
@@ -124,11 +129,12 @@ class LargeBatch:
             micro_batches: that this worker has for it.
         """
         self._is_alone = micro_batches * self._readers == 1
-        scaler = getattr(trainer.optimizer, "scaler", None)
-        scale = float(getattr(scaler, "loss_scale", 1.0))
-        parameters = trainer.get_model().parameters()
-        self.measurement.begin_update(trainer.get_num_updates(), parameters, scale)
-        trainer.lr_step_update()
+        update_num = trainer.get_num_updates()
+        self.measurement.begin_update(update_num, trainer.get_model().parameters())
+        if self.measurement.active:
+            self.measurement.loss_scale = _loss_scale(trainer.optimizer)
+        if hasattr(self.scheduler, "kappa") or hasattr(self.scheduler, "observe_loss"):
+            trainer.lr_step_update()
         self._used_lr = trainer.get_lr()
         rule = getattr(self.scheduler, "rule", None)
         if rule is not None and trainer.cfg.ema.store_ema:
@@ -185,6 +191,7 @@ class LargeBatch:
         replicas = self._replicas
         if self.measurement.active:
             self._observe_gradients(logs, replicas)
+            self._warn_if_unmeasured()
         loss = _mean_loss(logs)
         latest = self.measurement.latest
         planner.observe(
@@ -209,12 +216,23 @@ class LargeBatch:
         sharing = self.replica_plan.workers
         self.measurement.observe(sums, replicas, self.measurement.passes, sharing)
 
+    def _warn_if_unmeasured(self):
+        """Say once if the first measured update could tell nothing about its gradient."""
+        if self._warned or self.measurement.latest is not None:
+            return
+        self._warned = True
+        logger.warning(
+            "the gradient noise scale cannot be told from this update: it has one micro-batch that "
+            "cannot be divided, or its copies are on several workers in one pass each; pass a "
+            "larger --update-freq, or --bas-replicas-per-pass"
+        )
+
     def _log(self, replicas):
         plan, tracker = self.planner.plan, self.measurement.tracker
         if hasattr(self.scheduler, "kappa"):
             # fairseq logs what holds for the next update, whose plan is not known yet.
             metrics.log_scalar("lr", self._used_lr, weight=0, priority=300)
-        values = {"kappa": plan.kappa}
+        values = {"kappa": plan.kappa} if self.says_kappa else {}
         if tracker.noise_scale is not None:
             values["noise_scale"] = tracker.noise_scale
         if replicas > 1 and tracker.effective_factor(replicas) is not None:
@@ -223,6 +241,14 @@ class LargeBatch:
             values.update(getattr(source, "metrics", dict)())
         for name, value in values.items():
             metrics.log_scalar(f"bas_{name}", value, weight=0, priority=310, round=4)
+
+
+def _loss_scale(optimizer):
+    """Return what half precision multiplies the loss by; torch's scaler waits for the device."""
+    scaler = getattr(optimizer, "scaler", None)
+    if hasattr(scaler, "get_scale"):
+        return float(scaler.get_scale())
+    return float(getattr(scaler, "loss_scale", 1.0))
 
 
 def _mean_loss(logs):

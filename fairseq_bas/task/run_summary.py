@@ -69,10 +69,11 @@ def _schedule_lines(large_batch):
     planner = large_batch.planner
     if large_batch.is_scheduled:
         yield f"batch schedule {planner.controller.describe()}; 1x is {planner.base}"
-    yield (
-        f"kappa          {planner.kappa_of_base:.4g} at 1x: the batch as a multiple of the "
-        f"reference batch, {planner.reference}"
-    )
+    if large_batch.says_kappa:
+        yield (
+            f"kappa          {planner.kappa_of_base:.4g} at 1x: the batch as a multiple of the "
+            f"reference batch, {planner.reference}"
+        )
     if large_batch.measurement.every:
         yield f"noise scale    measured in every {large_batch.measurement.every}-th update"
 

@@ -13,25 +13,12 @@ source "$(dirname "${BASH_SOURCE[0]}")/../lib_lm.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/lib_grid.sh"
 
 corpus="" out="" systems="" seeds="1 2" jobs=2 min_count=2
-while [ $# -gt 0 ]; do
-    case "$1" in
-    -h | --help)
-        sed -n '2,/^source/{/^#/s/^# \{0,1\}//p}' "$0"
-        exit 0
-        ;;
-    --corpus | --out | --systems | --seeds | --jobs | --min-count)
-        [ $# -ge 2 ] || die "$1 needs a value; see --help"
-        name="${1#--}"
-        declare "${name//-/_}=$2"
-        shift 2
-        ;;
-    *) die "unknown option $1; see --help" ;;
-    esac
-done
+read_options "corpus out systems seeds jobs min-count" "$@"
 [ -n "$corpus" ] && [ -n "$out" ] && [ -n "$systems" ] ||
     die "--corpus, --out and --systems are needed; see --help"
 [ -r "$systems" ] || die "$systems cannot be read; give --systems a file with a system a line"
 need_text "$corpus"
+need_whole "$jobs" "$min_count" $seeds
 export OMP_NUM_THREADS=1
 
 one_run() { # one_run NAME SEED, in a process of its own
@@ -44,9 +31,7 @@ one_run() { # one_run NAME SEED, in a process of its own
 }
 
 read_systems
-mkdir -p "$out"
-made_with "--corpus $corpus --min-count $min_count" "$out/settings" "$out/bin/done"
-prepare_text "$corpus" "$out/bin" "$min_count"
+prepare_words "$corpus" "$out" "$min_count"
 run_grid "$seeds" "$jobs"
 "$BAS_PYTHON" "$BAS_ROOT/scripts/bench/lm_table.py" --runs "$out/runs" --systems "$systems" \
     --seeds "$seeds"

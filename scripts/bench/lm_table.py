@@ -59,7 +59,7 @@ def main() -> None:
     print("| system | updates | valid perplexity | test perplexity | minutes |")
     print("|---|---|---|---|---|")
     with refuse_with():
-        for name in (words[0] for words in lines if words):
+        for name in (words[0] for words in lines if words and words[1:2] != ["="]):
             runs = [of_run(args.runs / f"{name}-seed{seed}") for seed in args.seeds.split()]
             columns = {key: [run[key] for run in runs] for key in runs[0]}
             print(

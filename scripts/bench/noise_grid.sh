@@ -15,46 +15,15 @@ source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/lib_grid.sh"
 
 corpus="" out="" systems="" updates=500 tokens=1500 seeds="1 2" jobs=2 vocab=2000 train_pairs=""
-while [ $# -gt 0 ]; do
-    case "$1" in
-    -h | --help)
-        sed -n '2,/^source/{/^#/s/^# \{0,1\}//p}' "$0"
-        exit 0
-        ;;
-    --corpus | --out | --systems | --updates | --tokens | --seeds | --jobs | --vocab | --train-pairs)
-        [ $# -ge 2 ] || die "$1 needs a value; see --help"
-        name="${1#--}"
-        declare "${name//-/_}=$2"
-        shift 2
-        ;;
-    *) die "unknown option $1; see --help" ;;
-    esac
-done
+read_options "corpus out systems updates tokens seeds jobs vocab train-pairs" "$@"
 [ -n "$corpus" ] && [ -n "$out" ] && [ -n "$systems" ] ||
     die "--corpus, --out and --systems are needed; see --help"
-for number in "$updates" "$tokens" "$jobs" "$vocab" $seeds ${train_pairs:+"$train_pairs"}; do
-    [[ "$number" =~ ^[1-9][0-9]*$ ]] || die "$number is not a whole number of at least 1; see --help"
-done
+need_whole "$updates" "$tokens" "$jobs" "$vocab" $seeds ${train_pairs:+"$train_pairs"}
 [ -r "$systems" ] || die "$systems cannot be read; give --systems a file with a system a line"
 [ -d "$corpus" ] || die "$corpus is not a folder; give --corpus one with train, valid and test text"
 corpus="$(cd "$corpus" && pwd)"
 export OMP_NUM_THREADS=1
 bin="$out/bin"
-
-shorten() { # shorten PAIRS: the corpus with the first pairs of its training text, into OUT/corpus
-    local pairs="$1" split side lines
-    mkdir -p "$out/corpus"
-    for side in src tgt; do
-        for split in train valid test; do
-            [ -s "$corpus/$split.$side" ] || die "$corpus/$split.$side is missing or empty"
-        done
-        lines="$(wc -l <"$corpus/train.$side")"
-        [ "$lines" -ge "$pairs" ] || die "--train-pairs $pairs is more than the $lines lines of" \
-            "$corpus/train.$side; give fewer, or leave it out"
-        head -n "$pairs" "$corpus/train.$side" >"$out/corpus/train.$side"
-        cp "$corpus/valid.$side" "$corpus/test.$side" "$out/corpus/"
-    done
-}
 
 one_run() { # one_run NAME SEED, in a process of its own
     local run="$out/runs/$1-seed$2" seed="$2" length="$updates" index every
@@ -77,15 +46,7 @@ one_run() { # one_run NAME SEED, in a process of its own
 }
 
 read_systems
-mkdir -p "$out"
-made_with "--corpus $corpus --vocab $vocab --train-pairs ${train_pairs:-all}" \
-    "$out/settings" "$bin/done"
-text="$corpus"
-if [ -n "$train_pairs" ]; then
-    text="$out/corpus"
-    [ -e "$bin/done" ] || shorten "$train_pairs"
-fi
-prepare "$text" "$out" "$vocab"
+prepare_pairs "$corpus" "$out" "$vocab" "$train_pairs"
 run_grid "$seeds" "$jobs"
 "$BAS_PYTHON" "$BAS_ROOT/scripts/bench/noise_grid_table.py" --runs "$out/runs" \
     --ref "$corpus/test.tgt" --systems "$systems" --seeds "$seeds"

@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def read_systems(path: Path) -> dict[str, str]:
-    """Return name -> flags of each system, as ``noise_grid.sh`` reads them.
+    """Return name -> flags of each system, as ``lib_grid.sh`` reads them; @NAME stays as written.
 
     Raises:
         ValueError: if the file cannot be read or names no system.
@@ -81,7 +81,9 @@ def read_systems(path: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read ({error}); check --systems") from error
     words = [line.partition("#")[0].split() for line in lines]
-    systems = {name: " ".join(flags) for name, *flags in filter(None, words)}
+    systems = {
+        name: " ".join(flags) for name, *flags in filter(None, words) if "=" not in flags[:1]
+    }
     if not systems:
         raise ValueError(f"{path} names no system; write a name and flags on each line")
     return systems
