@@ -3,7 +3,8 @@
 A command is one module. Its docstring begins with the line shown by ``--help``; it has
 ``add_arguments(parser)`` and ``run(args) -> int``, which returns the exit code and raises
 ``ValueError`` or ``OSError`` for what the user can mend. Only the module of the command that was
-asked for is imported.
+asked for is imported. If it has a true ``TAKES_OTHER_FLAGS``, what its arguments do not name is in
+``args.other_flags``.
 
 Exit codes: 0 success, 1 refused input, 2 wrong usage, 130 interrupted, 141 reader went away.
 """
@@ -25,6 +26,7 @@ from .version import __version__
 PROG = "fairseq-bas"
 
 COMMANDS = {
+    "plan": "fairseq_bas.tool.plan",
     "perplexity": "fairseq_bas.tool.perplexity",
     "score": "fairseq_bas.tool.score",
 }
@@ -91,11 +93,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     # No option before the command takes a value, so the first word is the command.
     command = next((word for word in arguments if not word.startswith("-")), None)
-    args = make_parser(command).parse_args(arguments)
+    parser = make_parser(command)
+    args, other_flags = parser.parse_known_args(arguments)
     logging.basicConfig(
         level=logging.WARNING, format=f"{PROG} {args.command}: %(levelname)s: %(message)s"
     )
-    return _run_at_the_edge(importlib.import_module(COMMANDS[args.command]), args)
+    module = importlib.import_module(COMMANDS[args.command])
+    if getattr(module, "TAKES_OTHER_FLAGS", False):
+        args.other_flags = other_flags
+    elif other_flags:
+        parser.error(f"unrecognized arguments: {' '.join(other_flags)}")
+    return _run_at_the_edge(module, args)
 
 
 def _run_at_the_edge(module: ModuleType, args: argparse.Namespace) -> int:

@@ -44,18 +44,19 @@ class Outlook:
         """
         planner, measurement = large_batch.planner, large_batch.measurement
         if measurement.measures(update - 1):
-            replicas = planner.replicas(planner.plan.clock)
-            # Copies that differ as much as all noise are worth as many sentences; equal ones none.
-            within = self.variance * replicas if self.is_high else 0.0
-            tokens = planner.plan.target_tokens
-            measurement.tracker.observe(
-                NoiseScaleEstimate(
-                    self.variance, 1.0, tokens, within if replicas > 1 else None, replicas
-                )
-            )
-            planner.observe(Measured(update, lr, _HUGE**0.5, self.variance, 1.0))
+            estimate = self._estimate(planner.replicas(planner.plan.clock))
+            measurement.tracker.observe(estimate)
+            planner.observe(Measured(update, lr, _HUGE**0.5, estimate.variance, 1.0))
         if hasattr(scheduler, "auto_warmup"):
             self._judge(scheduler.auto_warmup, update)
+
+    def _estimate(self, replicas: int) -> NoiseScaleEstimate:
+        """Return that copies make all of the noise there is, or none of the little there is."""
+        if replicas == 1:
+            return NoiseScaleEstimate(self.variance, 1.0, tokens=1)
+        within = self.variance if self.is_high else 0.0
+        variance = self.variance / replicas if self.is_high else self.variance
+        return NoiseScaleEstimate(variance, 1.0, 1, within, replicas)
 
     def _judge(self, auto_warmup: Any, update: int) -> None:
         """End an automatic warm-up as early or as late as it may end."""

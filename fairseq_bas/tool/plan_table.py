@@ -158,10 +158,8 @@ class PlanTable:
         if last is None or row.batch != last.batch or row.replicas != last.replicas:
             return True
         change = row.lr - last.lr
-        if abs(change) <= _SAME_LR * abs(last.lr):
-            direction = 0
-        else:
-            direction = 1 if change > 0 else -1
+        is_same = abs(change) <= _SAME_LR * abs(last.lr)
+        direction = 0 if is_same else (1 if change > 0 else -1)
         if self._direction is None:
             self._direction = direction
         return direction != self._direction
