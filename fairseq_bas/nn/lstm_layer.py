@@ -86,10 +86,16 @@ class LSTMLayer(nn.Module):
 
         Returns:
             Hidden states (T, B, H); and hidden state and cell after the last step, (B, H) each.
+
+        Raises:
+            ValueError: if the state has another shape; kernels would read beyond it.
         """
+        shape = (x.size(1), self.hidden_size)
         if state is None:
-            zeros = x.new_zeros(x.size(1), self.hidden_size)
-            state = (zeros, zeros)
+            state = (x.new_zeros(shape), x.new_zeros(shape))
+        if any(part.shape != shape for part in state):
+            shapes = " and ".join(str(tuple(part.shape)) for part in state)
+            raise ValueError(f"a state of {shapes} does not go with {shape}; pass (B, H) for both")
         drops = self.training and self.weight_drop > 0
         weights = [
             drop_weights(self.weight_hh_l0, self.weight_drop if drops else 0.0, generator)

@@ -1,4 +1,4 @@
-"""Steps under ``--amp`` with gradients that the loss scale has been taken out of once, not twice."""
+"""Steps under ``--amp`` with gradients that the loss scale has been taken out of only once."""
 
 from fairseq.optim import FairseqOptimizer
 

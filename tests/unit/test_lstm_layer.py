@@ -44,6 +44,15 @@ def test_eval_mode_equals_torch(dtype):
     torch.testing.assert_close(layer(x)[0], lstm(x)[0])  # from zeros
 
 
+def test_state_of_another_number_of_rows_is_refused():
+    """Kernels would read beyond it."""
+    layer, _ = layer_and_lstm()
+    x, (h, c) = inputs()
+    for state in ((h[1:], c[1:]), (h, c[:, 1:])):
+        with pytest.raises(ValueError, match=r"does not go with \(6, 4\)"):
+            layer(x, state)
+
+
 def test_parameters_are_initialised_as_torch_does():
     torch.manual_seed(1)
     lstm = torch.nn.LSTM(INPUT, H)
