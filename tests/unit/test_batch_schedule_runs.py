@@ -238,3 +238,22 @@ def test_resume_in_the_middle_of_an_epoch_is_exact(toy, tmp_path, name):
         )
     ends = (last_checkpoint(tmp_path / end) for end in ("whole", "parts"))
     assert_bit_equal(*ends, "model", "last_optimizer_state")
+
+
+@pytest.mark.parametrize("stop", [8, 20])
+def test_automatic_warm_up_resumes_exactly(toy, tmp_path, stop):
+    """Law 3, in its warm-up and in its decay: the switch comes at update 15 at the latest."""
+    flags = (
+        *("--lr-scheduler", "bas_autowu", "--bas-autowu-every", 3, "--max-update", 24),
+        *("--bas-batch-schedule", "1x@0,2x@6u", "--dropout", 0.2),
+    )
+    saved = ("--save-interval-updates", stop)
+    whole = run(toy, tmp_path / "whole", *flags, *saved)
+    (middle,) = (tmp_path / "whole").glob(f"checkpoint_*_{stop}.pt")
+    resumed = run(toy, tmp_path / "resumed", *flags, "--restore-file", middle)
+    for one, other in zip(whole[stop:], resumed, strict=True):
+        assert (one["lr"], one["loss"]) == (other["lr"], other["loss"])
+    rates = [entry["lr"] for entry in whole]
+    assert rates[0] < rates[12] and rates[-1] < max(rates)
+    ends = (last_checkpoint(tmp_path / end) for end in ("whole", "resumed"))
+    assert_bit_equal(*ends, "model", "last_optimizer_state")
