@@ -40,7 +40,12 @@ def text_report(report: Report) -> str:
 
 def _wrapped(text: str, first: str, further: str) -> list[str]:
     return textwrap.wrap(
-        text, WIDTH, initial_indent=first, subsequent_indent=further, break_on_hyphens=False
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=further,
+        break_long_words=False,  # paths are to be copied
+        break_on_hyphens=False,
     )
 
 
