@@ -19,8 +19,7 @@ depend on it.
 """
 
 import argparse
-import json
-import statistics
+import functools
 import sys
 import time
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import lstm_sides
+import turns
 
 from fairseq_bas.nn.lstm_layer import LSTMLayer
 
@@ -40,10 +40,10 @@ CLIP, LEARNING_RATE, WEIGHT_DECAY = 0.25, 1.0, 1.2e-6
 
 
 class Side:
-    """One of the things compared: a model in training, and the seconds of its updates."""
+    """One of the things compared: a model in training."""
 
     def __init__(self, model: nn.Module, loss: Callable, args: argparse.Namespace):
-        self.loss, self.seconds = loss, []
+        self.loss = loss
         # Weights in half precision, as fairseq's --fp16 and --bf16 have them.
         model = model.to(args.device, PRECISIONS[args.precision])
         for layer in model.modules():
@@ -113,35 +113,10 @@ def main() -> None:
         makers["original"] = lstm_sides.original
     chosen = {"bare", *(args.only or makers)}
     sides = {name: Side(*make(args), args) for name, make in makers.items() if name in chosen}
-    for turn in range(args.rounds + 1):
-        for side in sides.values():
-            seconds = side.run(args)
-            if turn > 0:
-                side.seconds.append(seconds)
-    report(args, {name: side.seconds for name, side in sides.items()})
-
-
-def report(args: argparse.Namespace, seconds: dict[str, list[float]]) -> None:
-    """Print the table and write the JSON file."""
-    rows = {}
-    for name, times in seconds.items():
-        ratios = [t / b for t, b in zip(times, seconds["bare"], strict=True)]
-        ms = [1000 * t for t in times]
-        rows[name] = {
-            "ms": {"median": statistics.median(ms), "min": min(ms), "max": max(ms)},
-            "of_bare": {
-                "median": statistics.median(ratios),
-                "min": min(ratios),
-                "max": max(ratios),
-            },
-        }
-        print(
-            f"{name:9}{statistics.median(ms):8.0f} ms ({min(ms):.0f} to {max(ms):.0f})"
-            f"{statistics.median(ratios):8.2f} of bare ({min(ratios):.2f} to {max(ratios):.2f})"
-        )
-    if args.json:
-        settings = {key: str(value) for key, value in vars(args).items()}
-        args.json.write_text(json.dumps({**settings, "torch": torch.__version__, "sides": rows}))
+    seconds = turns.run_in_turns(
+        {name: functools.partial(side.run, args) for name, side in sides.items()}, args.rounds
+    )
+    turns.report(seconds, "bare", args)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,7 @@ time does not depend on them. Each side has weights of its own.
 """
 
 import argparse
-import json
-import statistics
+import functools
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +25,8 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import turns
 
 from fairseq_bas.optim.lamb import LAMB
 from fairseq_bas.optim.lars import LARS
@@ -72,11 +73,11 @@ def makers() -> dict[str, Callable]:
 
 
 class Side:
-    """One of the things compared, and the seconds of its steps."""
+    """One of the things compared."""
 
     def __init__(self, name: str, make: Callable, args: argparse.Namespace):
         generator = torch.Generator().manual_seed(1)
-        self.params, self.seconds = [], []
+        self.params = []
         for shape in transformer_shapes(args):
             p = torch.nn.Parameter(torch.randn(shape, generator=generator).to(args.device) / 20)
             p.grad = torch.randn(shape, generator=generator).to(args.device) / 1000
@@ -119,31 +120,10 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     chosen = {"adamw", *(args.only or makers())}
     sides = {name: Side(name, make, args) for name, make in makers().items() if name in chosen}
-    for turn in range(args.rounds + 1):
-        for side in sides.values():
-            seconds = side.run(args)
-            if turn > 0:
-                side.seconds.append(seconds)
-    report(args, {name: side.seconds for name, side in sides.items()})
-
-
-def report(args: argparse.Namespace, seconds: dict[str, list[float]]) -> None:
-    """Print the table and write the JSON file."""
-    table = {}
-    for name, times in seconds.items():
-        ratios = [t / b for t, b in zip(times, seconds["adamw"], strict=True)]
-        ms = [1000 * t for t in times]
-        table[name] = {
-            key: {"median": statistics.median(x), "min": min(x), "max": max(x)}
-            for key, x in (("ms", ms), ("of_adamw", ratios))
-        }
-        print(
-            f"{name:17}{statistics.median(ms):8.1f} ms ({min(ms):.1f} to {max(ms):.1f})"
-            f"{statistics.median(ratios):8.2f} of adamw ({min(ratios):.2f} to {max(ratios):.2f})"
-        )
-    if args.json:
-        settings = {key: str(value) for key, value in vars(args).items()}
-        args.json.write_text(json.dumps({**settings, "torch": torch.__version__, "sides": table}))
+    seconds = turns.run_in_turns(
+        {name: functools.partial(side.run, args) for name, side in sides.items()}, args.rounds
+    )
+    turns.report(seconds, "adamw", args)
 
 
 if __name__ == "__main__":
