@@ -51,7 +51,9 @@ GROWTH = {
 
 
 @pytest.mark.dist
-@pytest.mark.parametrize("name", GROWTH)
+@pytest.mark.parametrize(
+    "name", ["noise-scale", pytest.param("extend", marks=pytest.mark.slow)]
+)
 def test_killed_run_resumes_exactly(toy, tmp_path, name):
     """Law 3, across growth that follows measurements of both workers."""
     extra = (*GROWTH[name], "--dropout", 0.2, *SAVES)
