@@ -14,10 +14,13 @@ method                          called                                          
 ``before_evaluation()``         before a validation and before a checkpoint          the optimizer
 ``before_update()``             before an update                                     the optimizer
 ``begin_run(trainer)``          after the optimizer was built                        the task
+``check_task(task)``            after that                                           the optimizer
 ``before_update(trainer, s)``   before an update of the micro-batches s              the task
 ``clip_norm(norm)``             before clipping; returns the norm to clip at         the task
+``shared_norm(norm)``           after clipping; returns the norm to check and log    the optimizer
 ``observe_gradient_norm(n)``    after clipping, with the norm before it              the task
-``before_save()``               before a checkpoint, after ``before_evaluation()``   the task
+``before_save()``               before a checkpoint, after ``before_evaluation()``   both
+``explain_failure(error)``      after a RuntimeError in one of these moments         the optimizer
 ==============================  ===================================================  =============
 
 ``observe_validation`` gets the value of ``--best-checkpoint-metric`` on the first validation set
@@ -28,7 +31,8 @@ does not count: a run that was not stopped there has none. A training loop that 
 ``fairseq_cli.train`` must call ``observe_validation`` itself.
 
 ``before_evaluation`` and ``before_update`` return True where they changed weights; the half
-precision copy of the weights is then brought up to date. A crash in the middle of an update is
+precision copy of the weights is then brought up to date. ``explain_failure`` raises an error of
+its own where it knows better than the one that happened. A crash in the middle of an update is
 saved without hooks.
 """
 
@@ -52,8 +56,11 @@ def install() -> None:
     iterators.GroupedIterator = grouped_by(iterators.GroupedIterator)
     Trainer._build_optimizer = _announced_build(Trainer._build_optimizer)
     Trainer.clip_grad_norm = _observed_clip(Trainer.clip_grad_norm)
-    Trainer.begin_valid_epoch = _after_weight_hook("before_evaluation", Trainer.begin_valid_epoch)
-    Trainer.train_step = _announced_update(_after_weight_hook("before_update", Trainer.train_step))
+    begin_valid_epoch = _after_weight_hook("before_evaluation", Trainer.begin_valid_epoch)
+    Trainer.begin_valid_epoch = _explained(begin_valid_epoch)
+    Trainer.valid_step = _explained(Trainer.valid_step)
+    train_step = _announced_update(_after_weight_hook("before_update", Trainer.train_step))
+    Trainer.train_step = _explained(train_step)
 
 
 def inner_optimizer(trainer: Trainer) -> Any:
@@ -85,6 +92,22 @@ def _after_weight_hook(name: str, method: Callable[..., Any]) -> Callable[..., A
     return hooked
 
 
+def _explained(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Let the optimizer say what an error of a method of the trainer means."""
+
+    @functools.wraps(method)
+    def explained(self: Trainer, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(self, *args, **kwargs)
+        except RuntimeError as error:
+            explain = _hook(self, "explain_failure")
+            if explain is not None:
+                explain(error)
+            raise
+
+    return explained
+
+
 def _announced_update(train_step: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(train_step)
     def announced(self: Trainer, samples: Any, *args: Any, **kwargs: Any) -> Any:
@@ -101,6 +124,8 @@ def _observed_clip(clip_grad_norm: Callable[..., Any]) -> Callable[..., Any]:
     def observed(self: Trainer, clip_norm: float) -> Any:
         choose = getattr(self.task, "clip_norm", None)
         norm = clip_grad_norm(self, clip_norm if choose is None else choose(clip_norm))
+        share = _hook(self, "shared_norm")
+        norm = norm if share is None else share(norm)
         observe = getattr(self.task, "observe_gradient_norm", None)
         if observe is not None:
             observe(norm)
@@ -112,13 +137,20 @@ def _observed_clip(clip_grad_norm: Callable[..., Any]) -> Callable[..., Any]:
 def _prepared_save(save_checkpoint: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(save_checkpoint)
     def prepared(cfg: Any, trainer: Trainer, *args: Any, **kwargs: Any) -> Any:
-        _call_weight_hook(trainer, "before_evaluation")
-        before_save = getattr(trainer.task, "before_save", None)
-        if before_save is not None:
-            before_save()
+        _explained(_prepare_save)(trainer)
         return save_checkpoint(cfg, trainer, *args, **kwargs)
 
     return prepared
+
+
+def _prepare_save(trainer: Trainer) -> None:
+    _call_weight_hook(trainer, "before_evaluation")
+    for before_save in (
+        _hook(trainer, "before_save"),
+        getattr(trainer.task, "before_save", None),
+    ):
+        if before_save is not None:
+            before_save()
 
 
 def _announced_build(build: Callable[..., None]) -> Callable[..., None]:
@@ -138,6 +170,9 @@ def _announced_build(build: Callable[..., None]) -> Callable[..., None]:
             task_begins(self)
         elif hasattr(self._lr_scheduler, "begin_run"):
             self._lr_scheduler.begin_run(self.task)
+        check_task = _hook(self, "check_task")
+        if check_task is not None:
+            check_task(self.task)
         if _hook(self, "observe_validation") is not None:
             _watch_validations()
 

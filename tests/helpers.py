@@ -19,6 +19,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.forked import ForkedProcess
+
+Process = subprocess.Popen | ForkedProcess
+
 ROOT = Path(__file__).resolve().parent.parent
 USER_DIR = ROOT / "fairseq_bas"
 NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -189,6 +193,23 @@ def _environment(extra: dict[str, str] | None) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **(extra or {})}
 
 
+def _is_forked(module: str, env: dict[str, str] | None) -> bool:
+    """Tell whether a process may begin with torch and fairseq imported; see ``forked.py``.
+
+    Other modules are the plugin's own commands, for which it matters what is imported when.
+    """
+    return module.startswith("fairseq_cli.") and env is None
+
+
+def _finished(process: Process, timeout: float) -> subprocess.CompletedProcess:
+    """Wait for a process and return what it printed; kill it if that takes too long."""
+    try:
+        stdout, stderr = process.communicate(timeout=timeout)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
 def run_cli(
     module: str,
     *args: object,
@@ -212,15 +233,20 @@ def run_cli(
     Returns:
         The finished process with ``returncode``, ``stdout`` and ``stderr`` (text).
     """
-    result = subprocess.run(
-        [sys.executable, "-m", module, *map(str, args)],
-        input=stdin or "",
-        capture_output=True,
-        text=True,
-        env=_environment(env),
-        cwd=cwd,
-        timeout=timeout,
-    )
+    command = [*map(str, args)]
+    if _is_forked(module, env) and stdin is None:
+        process = ForkedProcess(module, command, cwd)
+        result = _finished(process, timeout)
+    else:
+        result = subprocess.run(
+            [sys.executable, "-m", module, *command],
+            input=stdin or "",
+            capture_output=True,
+            text=True,
+            env=_environment(env),
+            cwd=cwd,
+            timeout=timeout,
+        )
     if check:
         _require_success(result)
     return result
@@ -228,7 +254,7 @@ def run_cli(
 
 def start_workers(
     count: int, module: str, *args: object, env: dict[str, str] | None = None
-) -> list[subprocess.Popen]:
+) -> list[Process]:
     """Start ``count`` processes of one ``fairseq-train``, joined by gloo on the CPU.
 
     Args:
@@ -245,18 +271,21 @@ def start_workers(
         *("--distributed-init-method", f"tcp://127.0.0.1:{free_port()}"),
         *("--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"),
     ]
-    commands = [[*args, *join, "--distributed-rank", rank] for rank in range(count)]
-    return [
-        subprocess.Popen(
-            [sys.executable, "-m", module, *map(str, command if count > 1 else args)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=_environment(env),
-        )
-        for command in commands
-    ]
+    ranks = [[*join, "--distributed-rank", rank] if count > 1 else [] for rank in range(count)]
+    return [_start(module, [*map(str, [*args, *rank])], env) for rank in ranks]
+
+
+def _start(module: str, args: list[str], env: dict[str, str] | None) -> Process:
+    if _is_forked(module, env):
+        return ForkedProcess(module, args)
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *args],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=_environment(env),
+    )
 
 
 def run_workers(
@@ -282,12 +311,7 @@ def run_workers(
     """
     workers = start_workers(count, module, *args, env=env)
     try:
-        results = []
-        for worker in workers:
-            stdout, stderr = worker.communicate(timeout=timeout)
-            results.append(
-                subprocess.CompletedProcess(worker.args, worker.returncode, stdout, stderr)
-            )
+        results = [_finished(worker, timeout) for worker in workers]
     finally:
         for worker in workers:
             worker.kill()

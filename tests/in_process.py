@@ -46,4 +46,6 @@ class _Collected(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.name == "train_inner":
             entry = json.loads(record.getMessage())
-            self.entries.append({key: float(value) for key, value in entry.items()})
+            # A resumed run also logs what was measured before, but not in this update: as null.
+            known = {key: float(value) for key, value in entry.items() if value is not None}
+            self.entries.append(known)

@@ -24,6 +24,7 @@ REGISTERED = {
     "criterion": {"bas_cross_entropy"},
     "optimizer": {
         *("bas_nt_asgd", "bas_lamb", "bas_lars", "bas_novograd", "bas_pytorch_optimizer"),
+        "bas_decentlam",
     },
     "lr_scheduler": {"bas_scaled", "bas_legw", "bas_adascale", "bas_autowu"},
     "arch": {"bas_awd_lstm_lm", "bas_lstm"}

@@ -1,0 +1,115 @@
+"""Processes that begin with torch and fairseq imported already, which alone takes four seconds.
+
+The standard library's fork server imports them once. Each process is then forked from it: it
+runs a module as ``python -m`` does, with its own standard streams and exit code, and has nothing of
+``fairseq_bas``, which it imports from ``--user-dir`` like any other.
+"""
+
+import logging
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TextIO
+
+PRELOADED = [
+    "torch",
+    "torch.distributed",
+    "fairseq.tasks",
+    "fairseq.models",
+    "fairseq.trainer",
+    "fairseq.checkpoint_utils",
+    "fairseq.logging.progress_bar",
+    "fairseq.sequence_generator",
+    "sacrebleu",
+]
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(PRELOADED)
+
+
+class ForkedProcess:
+    """Run ``python -m module args...``; what it shares with ``subprocess.Popen`` means the same.
+
+    Args:
+        module: of a command of fairseq.
+        args: arguments.
+        cwd: working directory.
+
+    Attributes:
+        args: the command.
+        stdout: what it prints, text.
+        stderr: the same of its errors.
+    """
+
+    def __init__(self, module: str, args: Sequence[str], cwd: Path | None = None):
+        os.environ["OMP_NUM_THREADS"] = "1"  # the server, which starts with the first process
+        self.args = [sys.executable, "-m", module, *args]
+        reads, writes = zip(os.pipe(), os.pipe(), strict=True)
+        ends = [Connection(fd, readable=False) for fd in writes]
+        folder = str(cwd or Path.cwd())
+        self._process = _CONTEXT.Process(target=_run, args=(module, args, folder, *ends))
+        self._process.start()
+        for end in ends:
+            end.close()
+        self.stdout, self.stderr = (os.fdopen(fd, encoding="utf-8") for fd in reads)
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self._process.kill()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end and return the exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: after ``timeout`` seconds.
+        """
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        return self._process.exitcode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Read what it prints until its end; return standard output and errors.
+
+        Raises:
+            subprocess.TimeoutExpired: after ``timeout`` seconds.
+        """
+        texts: dict[TextIO, str] = {}
+        readers = [
+            threading.Thread(target=lambda s=stream: texts.update({s: s.read()}), daemon=True)
+            for stream in (self.stdout, self.stderr)
+        ]
+        for reader in readers:
+            reader.start()
+        self.wait(timeout)
+        for reader in readers:
+            reader.join()
+        for stream in (self.stdout, self.stderr):
+            stream.close()
+        return texts[self.stdout], texts[self.stderr]
+
+
+def _run(module: str, args: Sequence[str], folder: str, out: Connection, err: Connection) -> None:
+    """Be the process."""
+    os.dup2(out.fileno(), 1)
+    os.dup2(err.fileno(), 2)
+    out.close()
+    err.close()
+    sys.stdout, sys.stderr = (os.fdopen(fd, "w", encoding="utf-8", closefd=False) for fd in (1, 2))
+    # Importing fairseq sets up logging, unless the command has done so, as it does by itself.
+    logging.root.handlers.clear()
+    logging.root.setLevel(logging.WARNING)
+    os.chdir(folder)
+    sys.path.insert(0, folder)
+    sys.argv = [module, *args]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
