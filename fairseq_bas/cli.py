@@ -29,6 +29,11 @@ COMMANDS = {
     "plan": "fairseq_bas.tool.plan",
     "perplexity": "fairseq_bas.tool.perplexity",
     "score": "fairseq_bas.tool.score",
+    "sharpness": "fairseq_bas.tool.sharpness",
+    "landscape": "fairseq_bas.tool.landscape",
+    "hessian": "fairseq_bas.tool.hessian",
+    "noise-scale": "fairseq_bas.tool.noise_scale",
+    "replica-variance": "fairseq_bas.tool.replica_variance",
 }
 """Command name -> module, in the order of ``--help``."""
 

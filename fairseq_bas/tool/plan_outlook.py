@@ -17,8 +17,9 @@ class Outlook:
     """Stand in for the measurements of a run.
 
     Args:
-        is_high: True if gradients turn out to be all noise, so that batch and learning rate go up
-            as fast as they may; False if they turn out to have none.
+        is_high: True if gradients turn out to be all noise and the loss ever flatter, so that batch
+            and learning rate go up as fast as they may; False if there is no noise and the loss
+            stays as it is.
 
     Attributes:
         name: ``high`` or ``low``.
@@ -28,6 +29,7 @@ class Outlook:
         self.is_high = is_high
         self.name = "high" if is_high else "low"
         self.variance = _HUGE if is_high else _TINY
+        self._eigenvalue = _HUGE
 
     def so_far(self) -> tuple[float, float]:
         """Return variance and squared gradient per token, for an update that may be extended."""
@@ -47,8 +49,17 @@ class Outlook:
             estimate = self._estimate(planner.replicas(planner.plan.clock))
             measurement.tracker.observe(estimate)
             planner.observe(Measured(update, lr, _HUGE**0.5, estimate.variance, 1.0))
+        if large_batch.curvature is not None:
+            self._flatten(planner.controller, planner.plan.clock)
         if hasattr(scheduler, "auto_warmup"):
             self._judge(scheduler.auto_warmup, update)
+
+    def _flatten(self, controller: Any, clock: Any) -> None:
+        """Report an eigenvalue, where one is due, that has dropped far, or not at all."""
+        if controller.is_due(clock):
+            controller.begin_measurement(clock)
+            controller.observe_curvature(self._eigenvalue)
+            self._eigenvalue *= _TINY**0.1 if self.is_high else 1.0
 
     def _estimate(self, replicas: int) -> NoiseScaleEstimate:
         """Return that copies make all of the noise there is, or none of the little there is."""
@@ -76,7 +87,8 @@ def measured_parts(large_batch: Any, scheduler: Any) -> list[str]:
     parts = []
     if large_batch is not None and large_batch.planner.controller.needs:
         controller = large_batch.planner.controller
-        parts.append(f"the batch, by {controller.name}, from the noise of gradients")
+        source = "curvature" if "curvature" in controller.needs else "noise of gradients"
+        parts.append(f"the batch, by {controller.name}, from the {source}")
     if getattr(scheduler, "needs_measurements", False):
         parts.append("the gain of AdaScale, 1 to kappa times M, from the noise of gradients")
     if str(getattr(scheduler.cfg, "bas_scale_by", "")) == "effective":

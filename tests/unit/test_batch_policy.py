@@ -71,6 +71,14 @@ SHARED = "min, max, round, every, change, limit, smoothing"
             "32x",
         ),
         (
+            "absa:max=16x,every=500u,adversarial=0",
+            "x",
+            16,
+            "absa: batch and lr times 2 where the top Hessian eigenvalue of 128 sentences, every "
+            "500u, is down to 1/2 or has led to nothing 10 times, at least 1x, at most 16x; "
+            "adversarial share 0, divided by 2 each time, none after 50% of training",
+        ),
+        (
             "norm-test:theta=0.5,extend",
             "x",
             32,
@@ -92,6 +100,7 @@ def test_parses(text, unit, bound, line):
         ("linear", False, False, set()),
         ("power", False, False, set()),
         ("adabatch", True, False, set()),
+        ("absa", True, False, {"curvature"}),
         ("smith", True, True, set()),
         ("seesaw", True, True, set()),
         ("follow-lr", False, True, set()),
@@ -109,7 +118,7 @@ def test_every_example_parses_and_says_what_it_needs(name, couples_lr, follows_d
 
 
 def test_the_table_above_knows_all_schedules():
-    assert len(SCHEDULES) == 9
+    assert len(SCHEDULES) == 10
 
 
 @pytest.mark.parametrize(
@@ -117,8 +126,8 @@ def test_the_table_above_knows_all_schedules():
     [
         (
             "linaer:from=1x",
-            "there is no batch schedule 'linaer'; use value@clock, linear, power, adabatch, smith, "
-            "seesaw, follow-lr, noise-scale, cabs, norm-test",
+            "there is no batch schedule 'linaer'; use value@clock, linear, power, adabatch, absa, "
+            "smith, seesaw, follow-lr, noise-scale, cabs, norm-test",
             "1x@0,2x@5e,4x@20000u",
         ),
         ("0x", f"'0x' {AMOUNT}; write a value or a schedule", "1@0,4@2e"),

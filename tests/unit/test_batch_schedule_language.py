@@ -12,6 +12,10 @@ GROWTH = {
         *("--bas-batch-schedule", "noise-scale:fraction=8,every=2,max=3x"),
         *("--bas-measure-every", 1, "--update-freq", 2),
     ),
+    "absa": (
+        *("--bas-batch-schedule", "absa:every=3u,max=2x,patience=1,sentences=9,adversarial=0"),
+        *("--lr-scheduler", "bas_scaled", "--bas-base-schedule", "fixed"),
+    ),
 }
 
 
