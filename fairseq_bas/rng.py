@@ -22,6 +22,8 @@ forward_masks update                                       weight and word-type 
                                                            models, where all passes share them
 bptt          epoch                                        lengths of the windows of streams
 rotation      epoch                                        where each stream begins
+curvature     update; 0 is the choice of the sentences     the first vector of the search for the
+                                                           Hessian's largest eigenvalue
 ============= ============================================ =======================================
 """
 
@@ -37,6 +39,7 @@ STREAMS = {
     "forward_masks": 1,
     "bptt": 1,
     "rotation": 1,
+    "curvature": 1,
 }
 
 

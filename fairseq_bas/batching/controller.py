@@ -45,7 +45,8 @@ class BatchController(ABC):
         name: as users write it.
         couples_lr: decisions change the learning rate; it needs a scheduler of this plugin.
         follows_decay: decisions depend on the decay.
-        needs: what ``observe`` must be told, of ``noise_scale`` and ``loss``.
+        needs: what it must be told: ``noise_scale`` and ``loss`` by ``observe``, ``curvature`` by
+            ``observe_curvature`` where ``is_due`` (see `absa`).
         extends_update: the controller has ``passes(variance, squared_gradient, tokens)``, and an
             update takes more data until that is true or the update has reached ``bound()``.
         unit: the unit, ``x``, ``s`` or ``kt``, in which updates are filled.
@@ -108,6 +109,10 @@ class BatchController(ABC):
             tokens: target tokens of the batch, > 0.
         """
         return True
+
+    def adversarial_share(self, clock: Clock) -> float | None:
+        """Return the share of copies that are adversarial; None if that is not its to say."""
+        return None
 
     def observe(self, measured: Measured) -> None:  # noqa: B027
         """Take what an update measured, after it; most controllers do not care."""

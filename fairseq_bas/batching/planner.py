@@ -32,6 +32,7 @@ class UpdatePlan:
         sentences: distinct sentences it holds, of all workers.
         target_tokens: their target tokens.
         rounds: micro-batches that each worker reads for it.
+        adversarial_share: of its copies that are adversarial; None if the schedule does not say.
     """
 
     clock: Clock = START
@@ -41,6 +42,7 @@ class UpdatePlan:
     sentences: int = 0
     target_tokens: int = 0
     rounds: int = 1
+    adversarial_share: float | None = None
 
 
 class UpdatePlanner:
@@ -131,6 +133,7 @@ class UpdatePlanner:
             sentences,
             target_tokens,
             stop - start,
+            self.controller.adversarial_share(clock),
         )
         self._seen = (self._seen[0] + sentences, self._seen[1] + target_tokens)
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..config import parse_schedule
+from .absa import Absa
 from .adabatch import PUBLISHED_DECAY, AdaBatch
-from .amount import Amount, common_unit, parse_amount
+from .amount import Amount, Span, common_unit, parse_amount, parse_span
 from .bounds import Bounds, Pace
 from .cabs import Cabs
 from .controller import BatchController
@@ -58,6 +59,20 @@ def _adabatch(options: Options) -> BatchController:
             "grow; lower decay"
         )
     return AdaBatch(factor, options["every"], decay, _bounds(options, PLAIN))
+
+
+def _absa(options: Options) -> BatchController:
+    return Absa(
+        options["every"],
+        options["drop"],
+        options["factor"],
+        int(options["patience"]),
+        options["adversarial"],
+        options["relax"],
+        options["until"],
+        int(options["sentences"]),
+        _bounds(options, PLAIN),
+    )
 
 
 def _follower(kind: type[FollowDecay]) -> Callable[[Options], BatchController]:
@@ -139,6 +154,24 @@ _FLOOR = Key(
     meaning="the loss in nats per token that no model gets below",
 )
 _SWITCH = Key(None, False)
+_COUNT = number(lambda value: value >= 1 and value == int(value), "a whole number of at least 1")
+_SHARE = number(lambda value: 0 <= value <= 1, "a number in [0, 1]")
+_ABSA = {
+    "every": Key(parse_span, Span(1, "e"), meaning="the time between two measurements"),
+    "drop": _above(1, "how many times smaller an eigenvalue must be, such as 2", 2.0),
+    "factor": _above(1, "what the batch is multiplied by, such as 2", 2.0),
+    "patience": Key(_COUNT, 10.0, meaning="the measurements after which it grows anyway"),
+    "adversarial": Key(_SHARE, 0.2, meaning="the share of adversarial copies at first"),
+    "relax": Key(
+        number(lambda value: value >= 1, "a number of at least 1"),
+        2.0,
+        meaning="what that share is divided by when the batch grows",
+    ),
+    "until": Key(_SHARE, 0.5, meaning="the part of training after which none is adversarial"),
+    "sentences": Key(_COUNT, 128.0, meaning="the sentences that the Hessian is measured on"),
+    **_MAX,
+    **_ROUND,
+}
 
 SCHEDULES = {
     "linear": Form(_ramp("linear"), _RAMP, "linear:from=1x,to=8x,over=10e"),
@@ -158,6 +191,7 @@ SCHEDULES = {
         },
         "adabatch:factor=2,every=5e,decay=0.75,max=16x",
     ),
+    "absa": Form(_absa, _ABSA, "absa:every=1e,max=16x"),
     "smith": Form(_follower(Smith), _FOLLOW, "smith:max=16x"),
     "seesaw": Form(_follower(Seesaw), _FOLLOW, "seesaw:max=16x,step=2"),
     "follow-lr": Form(_follower(FollowLr), _FOLLOW, "follow-lr:max=16x"),

@@ -38,6 +38,8 @@ class BasLanguageModelingConfig(
 class BasLanguageModelingTask(ReplicatedUpdate, StreamReading):
     """Predict the next word of a text read as streams; train on M copies of every stream."""
 
+    has_source = False
+
     def __init__(self, cfg, *args, **kwargs):
         super().__init__(cfg, *args, **kwargs)
         with refuse_with():

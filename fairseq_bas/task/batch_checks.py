@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..batching.amount import BaseBatch, parse_amount
+from ..config import Clock
 from ..data.train_iterator import target_sizes
 
 
@@ -90,4 +91,25 @@ def check_backend(cfg):
             f"--bas-batch-schedule norm-test with extend cannot use --ddp-backend {backend}, which "
             "adds gradients up in the last micro-batch, not known beforehand; pass --ddp-backend "
             "legacy_ddp"
+        )
+
+
+def check_adversarial(cfg, controller):
+    """Refuse a share of adversarial copies that nothing makes, or that is given twice.
+
+    Raises:
+        ValueError: one sentence.
+    """
+    share = controller.adversarial_share(Clock())
+    if share is None:
+        return
+    if share > 0 and str(cfg.bas_adversarial) == "none":
+        raise ValueError(
+            f"--bas-batch-schedule {controller.name} trains on adversarial copies, and nothing "
+            "makes any; pass --bas-adversarial fgsm, or adversarial=0 for the batch alone"
+        )
+    if cfg.bas_adversarial_share is not None:
+        raise ValueError(
+            f"--bas-adversarial-share {cfg.bas_adversarial_share} and --bas-batch-schedule "
+            f"{controller.name} both say how many copies are adversarial; leave the flag out"
         )

@@ -72,7 +72,8 @@ class CopyNoise:
         """Return a context in which the model applies what noise there is of embeddings.
 
         In it, the model also makes those copies that split inside it (``--bas-share``), and draws
-        masks of weights and word types as ``--bas-forward-masks`` says.
+        masks of weights and word types as ``--bas-forward-masks`` says. Where ``copies`` has
+        ``perturbations``, by side, they are the last that embeddings go through.
         """
         plan, context = self.plan, ExitStack()
         noises = {
@@ -146,6 +147,13 @@ class CopyNoise:
         }
 
     def _embedding_noise(self, side: str, copies: Sample) -> EmbeddingNoise | None:
+        noise = self._drawn_noise(side, copies)
+        perturbation = copies.get("perturbations", {}).get(side)
+        if noise is None or perturbation is None:
+            return noise or perturbation
+        return lambda embedding, tokens: perturbation(noise(embedding, tokens), tokens)
+
+    def _drawn_noise(self, side: str, copies: Sample) -> EmbeddingNoise | None:
         if not self.plan.policies[side].any_of(*EMBEDDING_NOISES):
             return None
         pipeline, num_replicas = self.pipelines[side], copies["num_replicas"]

@@ -16,7 +16,14 @@ from ..batching.planner import UpdatePlanner
 from ..batching.policy import parse_batch_schedule
 from ..errors import refuse_with
 from ..run_hooks import inner_optimizer
-from .batch_checks import check_alone, check_backend, check_passes, reference_batch
+from .batch_checks import (
+    check_adversarial,
+    check_alone,
+    check_backend,
+    check_passes,
+    reference_batch,
+)
+from .curvature import Curvature
 from .gradient_measurement import GradientMeasurement
 
 logger = logging.getLogger(__name__)
@@ -45,6 +52,8 @@ class LargeBatch:
         if "noise_scale" in controller.needs:
             every = 1 if controller.extends_update else None
             self.measurement.require(f"--bas-batch-schedule {controller.name}", every)
+        needs_curvature = "curvature" in controller.needs
+        self.curvature = Curvature(controller) if needs_curvature else None
         self.scheduler = None
         self._trainer = None
         self._max_tokens = cfg.bas_max_tokens_per_pass
@@ -56,6 +65,7 @@ class LargeBatch:
         if self.is_scheduled:
             check_alone(cfg)
         check_passes(cfg, controller, replica_plan)
+        check_adversarial(cfg, controller)
 
     # -- before training ----------------------------------------------------------------------
 
@@ -67,6 +77,8 @@ class LargeBatch:
         if self._max_tokens is not None and iterator.merger is None:
             iterator.merge_passes(self._max_tokens)
         iterator.planner = self.planner
+        if self.curvature is not None:
+            self.curvature.attach_iterator(iterator)
         iterator.companions["planner"] = self.planner
         iterator.companions["measurement"] = self.measurement
 
@@ -79,6 +91,9 @@ class LargeBatch:
                 check_backend(trainer.cfg.distributed_training)
             parameters = list(trainer.get_model().parameters())
             self.planner.measured_so_far = lambda: self.measurement.so_far(parameters)
+        if self.curvature is not None:
+            with refuse_with():
+                self.curvature.begin_run(task, trainer)
         self.scheduler = trainer.lr_scheduler
         if hasattr(self.scheduler, "begin_run"):
             self.scheduler.begin_run(task)
@@ -203,6 +218,8 @@ class LargeBatch:
                 latest.squared_gradient if latest else None,
             )
         )
+        if self.curvature is not None:
+            self.curvature.after_update(planner)
         self._log(replicas)
         if hasattr(self.scheduler, "observe_update"):
             self.scheduler.observe_update()
@@ -237,6 +254,8 @@ class LargeBatch:
             values["noise_scale"] = tracker.noise_scale
         if replicas > 1 and tracker.effective_factor(replicas) is not None:
             values["effective_batch"] = plan.target_tokens * tracker.effective_factor(replicas)
+        if self.curvature is not None and self.curvature.latest is not None:
+            values["curvature"] = self.curvature.latest
         for source in (self.scheduler, inner_optimizer(self._trainer)):
             values.update(getattr(source, "metrics", dict)())
         for name, value in values.items():

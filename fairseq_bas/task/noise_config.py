@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Optional
 
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.dataclass import ChoiceEnum
 
 from ..model.shared_trunk import SPLITS
 from ..noise.policy import NoisePolicy, Variation, parse_noise
+from .adversarial_config import AdversarialConfig
 
 SHARE_CHOICES = ChoiceEnum(list(SPLITS))
 MASK_CHOICES = ChoiceEnum(["pass", "update", "copy"])
@@ -15,8 +16,8 @@ FLAG = {"source": "--bas-source-noise", "target": "--bas-target-noise"}
 
 
 @dataclass
-class NoiseConfig(FairseqDataclass):
-    """Hold the flags of noise and of partial replication."""
+class NoiseConfig(AdversarialConfig):
+    """Hold the flags of noise, adversarial copies among it, and of partial replication."""
 
     bas_source_noise: Optional[str] = field(
         default=None,

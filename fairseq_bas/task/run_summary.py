@@ -28,6 +28,7 @@ def log_run_summary(task, iterator):
                 *_batch_lines(task.replica_plan, iterator, task.cfg),
                 *_schedule_lines(task.large_batch),
                 *_noise_lines(task.noise_plan, iterator.dataset),
+                *_adversarial_lines(task),
                 *_lines(task),
             ]
         )
@@ -93,6 +94,13 @@ def _noise_lines(noise, dataset):
     if noise.split != "input":
         where = "decoder" if noise.split == "encoder" else "output layer"
         yield f"copies share   all before the {where}"
+
+
+def _adversarial_lines(task):
+    """Describe the adversarial copies."""
+    if task.adversarial_plan:
+        by_schedule = task.scheduled_share() is not None
+        yield f"adversarial    {task.adversarial_plan.describe(by_schedule)}"
 
 
 def _lines(task):

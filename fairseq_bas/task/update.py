@@ -3,7 +3,8 @@
 For each micro-batch, each worker runs its passes; a pass copies the sentences, gives every copy its
 noise, seeds the model's own noise with the key of its replicas, and runs forward and backward on
 the loss divided by M. A loss that compares copies which are not in one pass gets the features of
-all of them from a first round of passes without gradient.
+all of them from a first round of passes without gradient. Adversarial copies are attacked before
+the pass that trains on them.
 Gradients add up over passes, micro-batches and workers; the trainer divides by the number of
 distinct target tokens (or sentences). So the gradient is the mean over replicas of the plain one.
 """
@@ -22,6 +23,8 @@ from ..model.shared_trunk import shared_inputs
 from ..noise.distinct import count_distinct
 from ..replicate import replicate
 from ..rng import derive_seed
+from .adversarial_update import AdversarialUpdate
+from .adversary import log_adversarial
 from .batch_checks import base_batch
 from .copy_noise import CopyNoise
 from .large_batch import LargeBatch
@@ -32,7 +35,7 @@ from .replica_config import ReplicaPlan
 from .run_summary import log_run_summary
 
 
-class ReplicatedUpdate:
+class ReplicatedUpdate(AdversarialUpdate):
     """Make any fairseq task train on M noised copies of every sentence.
 
     Put it before a ``FairseqTask`` in the bases of a task whose config includes ``ReplicaConfig``,
@@ -44,9 +47,11 @@ class ReplicatedUpdate:
         expand_recipe(cfg)
         super().__init__(cfg, *args, **kwargs)
         with refuse_with():
+            self.plan_adversary(cfg)
             self.replica_plan = ReplicaPlan(cfg)
             largest = self.replica_plan.largest().replicas
             self.noise_plan = NoisePlan(cfg, largest, getattr(cfg, "load_alignments", False))
+            self.check_adversary(cfg)
             self.large_batch = LargeBatch(cfg, self.replica_plan)
         self.copy_noise = CopyNoise(self.noise_plan, cfg.seed)
         self._layer_drops = []
@@ -83,6 +88,8 @@ class ReplicatedUpdate:
                 self.dataset_to_epoch_iter[dataset] = iterator
         self._train_iterator = iterator
         self.large_batch.attach_iterator(iterator, self._base_batch(iterator))
+        if self.adversarial_plan.staleness:
+            iterator.companions["stale_parameters"] = self.adversary.stale
         return iterator
 
     def _base_batch(self, iterator):
@@ -122,6 +129,7 @@ class ReplicatedUpdate:
 
     def begin_run(self, trainer):
         """Get to know the trainer; ``run_hooks`` calls it."""
+        super().begin_run(trainer)
         self.large_batch.begin_run(self, trainer)
 
     def before_update(self, trainer, samples):
@@ -173,9 +181,12 @@ class ReplicatedUpdate:
         peers = {}
         if compares and len(passes) > 1:
             peers = self._features_of_all(sample, model, criterion, optimizer, update_num)
-        outputs, fingerprints = [], []
+        outputs, fingerprints, adversarial = [], [], 0
+        self.adversary.begin()
         for replicas in passes:
             copies = {**self._copies(sample, replicas, update_num), **peers}
+            if self.adversarial_plan:
+                adversarial += self._perturb(copies, model, averaged, optimizer, ignore_grad)
             measured.next_pass()
             with (
                 self._in_model(model, copies),
@@ -185,12 +196,15 @@ class ReplicatedUpdate:
                     copies, model, averaged, optimizer, update_num, ignore_grad, **kwargs
                 )
             self._after_pass(copies)
+            self.adversary.after_pass(copies)
             outputs.append((loss.detach(), sample_size, with_rows(log, copies)))
             if self.noise_plan.changes_text:
                 fingerprints.append(self.copy_noise.fingerprints(copies))
         loss, sample_size, log = average(outputs, placement.replicas)
         if fingerprints:
             log["bas_distinct"] = count_distinct(torch.cat(fingerprints, dim=1)).sum()
+        if self.adversarial_plan:
+            log["bas_adversarial"] = adversarial
         if sample.get("is_empty", False):
             sample_size, log = sample_size * 0, {key: value * 0 for key, value in log.items()}
         return loss, sample_size, {**log, **measured.log(sample_size)}
@@ -200,15 +214,15 @@ class ReplicatedUpdate:
         first_sentence = sample.get("first_sentence")
         if first_sentence is None:  # not from our iterator
             first_sentence = int(sample["id"].min())
-        key = (update_num, first_sentence, replicas[0])
-        torch.manual_seed(derive_seed(self.cfg.seed, "dropout", *key))
+        seed = derive_seed(self.cfg.seed, "dropout", update_num, first_sentence, replicas[0])
+        torch.manual_seed(seed)
         num_replicas = self.placement(update_num).replicas
         if "made_replicas" in sample:
             copies = select_replicas(sample, replicas, num_replicas)
         else:
             shared = shared_inputs(self.noise_plan.split, sample["net_input"])
             copies = replicate(sample, replicas, num_replicas, shared)
-        return self.copy_noise.apply(copies, update_num)
+        return self.copy_noise.apply({**copies, "seed": seed}, update_num)
 
     def _in_model(self, model, copies):
         """Return a context in which the model makes its part of the noise of these copies."""
@@ -248,4 +262,6 @@ class ReplicatedUpdate:
             metrics.log_scalar("bas_replicas", rows / sentences, sentences, priority=181, round=1)
             metrics.log_scalar("bas_wpb", tokens, priority=182, round=1)
             metrics.log_speed("bas_wps", tokens, priority=91, round=1)
+            if "bas_adversarial" in logging_outputs[0]:
+                log_adversarial(logging_outputs, self.adversarial_share())
             self.large_batch.after_update(logging_outputs)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.helpers import json_log, run_workers, tiny_transformer
+from tests.helpers import json_log, run_cli, run_workers, tiny_transformer
 from tests.resume_runs import assert_bit_equal, kill_after_update, last_checkpoint, train
 
 # 60 sentences in micro-batches of 4 for two workers: an epoch is 8 rounds, the last one of 4.
@@ -68,3 +68,18 @@ def test_killed_run_resumes_exactly(toy, tmp_path, name):
     assert_bit_equal(*ends, "model", "last_optimizer_state")
     states = [end["extra_state"]["train_iterator"]["bas_companions"] for end in ends]
     assert states[0] == states[1] and states[0]["measurement"]["observed"] > 0
+
+
+@pytest.mark.dist
+def test_two_workers_follow_the_curvature_like_one(toy, tmp_path):
+    """ABSA: the same updates as one worker that adds up two micro-batches, and the same Hessian."""
+    schedule = "absa:every=3u,max=4x,patience=3,drop=1.2,sentences=12"
+    extra = ("--bas-batch-schedule", schedule, "--bas-adversarial", "fgsm", "--max-update", 12)
+    extra += ("--lr-scheduler", "bas_scaled", "--bas-base-schedule", "fixed", "--no-save")
+    one = run_cli("fairseq_cli.train", *flags(toy, tmp_path, *extra, "--update-freq", 2))
+    two = run_workers(2, "fairseq_cli.train", *flags(toy, tmp_path, *extra))
+    logs = [json_log(run, "train_inner") for run in (one, *two)]
+    keys = ("loss", "bsz", "bas_kappa", "bas_adversarial_share", "bas_curvature")
+    rows = [[[entry.get(key) for key in keys] for entry in log] for log in logs if log]
+    assert all(other == rows[0] for other in rows[1:]) and len(rows) > 1
+    assert {"1", "2"} <= {entry["bas_kappa"] for entry in logs[0]}
