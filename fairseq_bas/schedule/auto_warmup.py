@@ -1,8 +1,10 @@
 """Automatic warm-up (AutoWU): grow the learning rate until the loss says stop, then decay it.
 
 Kim et al. 2021, "Automated Learning Rate Scheduler for Large-batch Training" (arXiv 2107.05855).
-Two things differ from its code: a warm-up that ends at its limit takes the learning rate of the
-lowest loss too, not simply the largest one; and a loss that explodes ends the warm-up at once.
+Three things differ from its code. A warm-up that ends at its limit takes a learning rate by the
+smoothed loss too, not simply the largest one. A loss that explodes ends the warm-up at once. And
+that learning rate is, unless asked for, not the one of the lowest loss but of its fastest fall: at the
+start of training the loss goes on falling far beyond the best learning rate.
 """
 
 import math
@@ -32,7 +34,7 @@ class Verdict:
 
     Args:
         passed: whether the smoothed loss has had its minimum.
-        lr: learning rate where it was lowest, the mean over several fits.
+        lr: learning rate where it was lowest or fell fastest, the mean over several fits.
     """
 
     passed: bool
@@ -150,7 +152,9 @@ class AutoWarmup:
             key = (self.settings.seed, self.seen)
             trend = loss_trend([u - 1 for u in self.updates], self.losses, key)
             passed = trend.passed_minimum
-            rates = [self.settings.ramp(step) for step in trend.argmins]
+            by_fall = self.settings.choice == "fastest" and trend.fell_twice
+            steps = trend.falls if by_fall else trend.argmins
+            rates = [self.settings.ramp(step) for step in steps]
             lr = math.fsum(rates) / len(rates)
         else:
             lowest = min(zip(self.losses, self.updates, strict=True), default=(0.0, self.seen))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Decay = Literal["cosine", "constant-cosine", "constant"]
+Choice = Literal["fastest", "lowest"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class WarmupSettings:
         decay: what follows, from the learning rate found: ``cosine`` to 0 at T, ``constant``, or
             ``constant-cosine``, a cosine in the last fifth of the run only.
         seed: >= 0, for the random choice of losses in a test.
+        choice: of the learning rate: ``lowest``, where the smoothed loss is, as published, or
+            ``fastest``, where it falls fastest after its first fall; if there is no such, lowest.
 
     Raises:
         ValueError: if a value is outside its range.
@@ -34,6 +37,7 @@ class WarmupSettings:
     patience: int = 3
     decay: Decay = "cosine"
     seed: int = 0
+    choice: Choice = "fastest"
 
     def __post_init__(self) -> None:
         if self.total <= 0:

@@ -56,6 +56,13 @@ class BasAutoWUConfig(FairseqDataclass):
             "only, or a constant learning rate"
         },
     )
+    bas_autowu_choice: ChoiceEnum(["fastest", "lowest"]) = field(
+        default="fastest",
+        metadata={
+            "help": "learning rate that is taken: where the smoothed loss fell fastest after its "
+            "first fall, or where it was lowest, as published"
+        },
+    )
     lr: List[float] = II("optimization.lr")
     max_update: int = II("optimization.max_update")
     seed: int = II("common.seed")
@@ -87,6 +94,7 @@ class BasAutoWU(FairseqLRScheduler):
                     every=cfg.bas_autowu_every,
                     patience=cfg.bas_autowu_patience,
                     decay=str(cfg.bas_autowu_decay),
+                    choice=str(cfg.bas_autowu_choice),
                     seed=cfg.seed,
                 )
             )

@@ -4,6 +4,10 @@ Kim et al. 2021 (arXiv 2107.05855). The loss over training is smoothed by regres
 process of fixed length scale, so that neither a window nor a smoothing factor has to be chosen, and
 the test asks how sure it is that the smooth curve was lower before than it is now.
 
+Where the learning rate grows over training, the smooth loss also shows where training made the most
+of it: where it fell fastest. Its first fast fall does not count. In that the model learns how
+frequent words are, at whatever learning rate there is then.
+
 Losses are standardised first (mean 0, variance 1 over all of them), so the test does not depend on
 their unit; the paper's code subtracts the mean only.
 """
@@ -24,6 +28,12 @@ LENGTH_SCALE = 0.2
 JITTER = 1e-4
 """Added to the variance of a difference, in units of the variance of the losses."""
 
+LULL = 0.25
+"""Share by which a loss must have fallen more slowly between its first and its second fall."""
+
+RISE = 0.1
+"""The same, of the greatest speed."""
+
 CONFIDENCE = 0.95
 POSTERIORS = 5
 FIT_POINTS = 100
@@ -39,10 +49,17 @@ class LossTrend:
     Args:
         votes: how many curves have, surely enough, been lower before their end.
         argmins: for each curve the step at which it is lowest, between the first step and the last.
+        falls: the step of its fastest fall after the first one, of each curve that has two.
     """
 
     votes: int
     argmins: tuple[float, ...]
+    falls: tuple[float, ...] = ()
+
+    @property
+    def fell_twice(self) -> bool:
+        """Whether most of the curves have a fast fall after their first one."""
+        return 2 * len(self.falls) > len(self.argmins)
 
     @property
     def passed_minimum(self) -> bool:
@@ -65,7 +82,7 @@ def loss_trend(
         key: whole numbers >= 0 that the random choice of losses depends on, and on nothing else.
 
     Returns:
-        The votes and, for each curve, the step of its minimum.
+        The votes and, for each curve, the steps of its minimum and of its second fall.
 
     Raises:
         ValueError: if fewer than 2 losses are finite, or all finite ones are of one step.
@@ -95,13 +112,48 @@ def loss_trend(
     chosen = some(FIT_POINTS)
     amplitude, noise = fit_kernel(x[chosen], y[chosen])
     grid = np.linspace(0.0, 1.0, GRID)
-    votes, argmins = 0, []
+    votes, argmins, falls = 0, [], []
     for _ in range(POSTERIORS):
         chosen = some(POINTS)
         mean, covariance = posterior(x[chosen], y[chosen], grid, amplitude, noise)
         votes += sureness_of_rise(mean, covariance) > CONFIDENCE
         argmins.append(float(first + span * grid[mean.argmin()]))
-    return LossTrend(int(votes), tuple(argmins))
+        fall = second_fall(mean)
+        if fall is not None:
+            falls.append(float(first + span * grid[fall]))
+    return LossTrend(int(votes), tuple(argmins), tuple(falls))
+
+
+def second_fall(mean: Array) -> int | None:
+    """Return where a curve falls fastest, its first fall and what follows its minimum left out.
+
+    A fall is a local maximum of the speed at which the curve falls; the last point before the
+    minimum is one if the speed still rises there. It counts as a second one if the speed was lower
+    by a quarter in between, and by a tenth of the greatest speed, which noise does not do.
+
+    Args:
+        mean: (k,) values at equal distances, k >= 3.
+
+    Returns:
+        Index of the point, or None if the curve has one fall or none.
+
+    Example:
+        >>> import numpy as np
+        >>> second_fall(-np.cumsum([1, 5, 2, 1, 3, 4, 2, -1, 0.0]))
+        4
+        >>> second_fall(-np.cumsum([1, 5, 2, 1, -1, 0.0])) is None
+        True
+    """
+    speed = -np.gradient(mean)[: int(mean.argmin()) + 1]
+    before, after = np.diff(speed, prepend=-np.inf), np.diff(speed, append=-np.inf)
+    peaks = np.flatnonzero((before > 0) & (after <= 0))
+    if len(peaks) < 2:
+        return None
+    first = peaks[0]
+    fall = int(peaks[1:][speed[peaks[1:]].argmax()])
+    lull = speed[first:fall].min()
+    is_fast = lull < (1 - LULL) * speed[fall] and speed[fall] - lull > RISE * speed.max()
+    return fall if is_fast else None
 
 
 def fit_kernel(x: Array, y: Array) -> tuple[float, float]:

@@ -198,3 +198,22 @@ def test_another_ramp_is_refused_until_the_warmup_has_ended():
 def test_bad_settings_are_refused(change, words):
     with pytest.raises(ValueError, match=words):
         WarmupSettings(**{"total": 1000, "min_lr": 1e-5, "max_lr": 1e-2, **change})
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_takes_the_rate_of_the_second_fast_fall_or_of_the_lowest_loss(seed):
+    """A loss that never rises: fast falls at 15 % and 60 % of the ramp from 1e-5 to 1e-1."""
+
+    def loss(update, lr, _share):
+        place = math.log(lr / 1e-5) / math.log(1e4)
+        falls = 2 * math.erf((place - 0.15) / 0.1) + 1.5 * math.erf((place - 0.6) / 0.15)
+        return 8 - place - falls + 0.02 * np.random.default_rng([seed, update]).standard_normal()
+
+    peaks = []
+    for choice in ("fastest", "lowest"):
+        settings = WarmupSettings(1000, 1e-5, 1e-1, patience=20, choice=choice, seed=seed)
+        warmup = AutoWarmup(settings)
+        drive(warmup, loss)
+        peaks.append(warmup.peak)
+    assert peaks[0] == pytest.approx(1e-5 * 1e4**0.6, rel=0.4)
+    assert peaks[1] > 3e-2

@@ -49,11 +49,12 @@ def train(scheduler, optimizer, first, last):
 
 def test_flags_reach_the_settings():
     own = "--bas-autowu-min-lr 1e-3 --bas-autowu-max-warmup 0.3 --bas-autowu-every 7"
-    last = "--bas-autowu-patience 2 --bas-autowu-decay constant-cosine --seed 9"
+    last = "--bas-autowu-patience 2 --bas-autowu-decay constant-cosine --seed 9 "
+    last += "--bas-autowu-choice lowest"
     settings = build(*FLAGS, *own.split(), *last.split())[0].auto_warmup.settings
-    expected = bas_autowu.WarmupSettings(1000, 1e-3, 0.1, 0.3, 7, 2, "constant-cosine", 9)
+    expected = bas_autowu.WarmupSettings(1000, 1e-3, 0.1, 0.3, 7, 2, "constant-cosine", 9, "lowest")
     assert settings == expected
-    default = bas_autowu.WarmupSettings(1000, 1e-5, 0.1, 0.5, 0, 3, "cosine", 1)
+    default = bas_autowu.WarmupSettings(1000, 1e-5, 0.1, 0.5, 0, 3, "cosine", 1, "fastest")
     assert build(*FLAGS)[0].auto_warmup.settings == default
 
 

@@ -9,6 +9,7 @@ from fairseq_bas.schedule.loss_trend import (
     fit_kernel,
     loss_trend,
     posterior,
+    second_fall,
     sureness_of_rise,
 )
 
@@ -79,6 +80,43 @@ def test_votes_once_the_loss_has_risen_and_finds_where_it_was_lowest(seed):
     before = loss_trend(steps[:240], values[:240], (seed,))
     assert not before.passed_minimum
     assert np.mean(before.argmins) > 200
+
+
+def two_falls(seed, second, count=400, noise=0.05):
+    """Return losses that fall fast twice, at 15 % and at a given share of the steps."""
+    steps = np.arange(count)
+    share = steps / count
+    speed = sum(
+        size * np.exp(-(((share - place) / width) ** 2))
+        for size, place, width in ((6, 0.15, 0.1), (4, second, 0.15))
+    )
+    values = 12 - np.cumsum(speed) / count
+    return steps, values + noise * np.random.default_rng(seed).standard_normal(count)
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("second", [0.6, 0.75])
+def test_finds_the_second_fast_fall_of_a_loss_that_never_rises(second, seed):
+    steps, values = two_falls(seed, second)
+    trend = loss_trend(steps, values, (seed,))
+    assert trend.fell_twice and not trend.passed_minimum
+    assert np.mean(trend.falls) == pytest.approx(400 * second, abs=25)
+    assert np.mean(trend.argmins) > 380
+
+
+def test_a_loss_that_falls_once_has_no_second_fall():
+    steps, values = two_falls(1, 0.15)
+    assert not loss_trend(steps, values).fell_twice
+
+
+def test_a_fall_that_still_gets_faster_is_at_the_end():
+    curve = -np.cumsum([1, 5, 2, 1, 2, 3, 4.0])
+    assert second_fall(curve) == len(curve) - 1
+
+
+def test_what_follows_the_minimum_is_no_fall():
+    curve = -np.cumsum([1, 5, 1, 0.5, 3, 4, 1, -9, 3, 1])
+    assert second_fall(curve) == 4
 
 
 def test_neither_unit_of_the_loss_nor_of_the_steps_matters():
