@@ -3,8 +3,8 @@
 Kim et al. 2021, "Automated Learning Rate Scheduler for Large-batch Training" (arXiv 2107.05855).
 Three things differ from its code. A warm-up that ends at its limit takes a learning rate by the
 smoothed loss too, not simply the largest one. A loss that explodes ends the warm-up at once. And
-that learning rate is, unless asked for, not the one of the lowest loss but of its fastest fall: at the
-start of training the loss goes on falling far beyond the best learning rate.
+that learning rate is, unless asked for, not the one of the lowest loss but of its fastest fall: at
+the start of training the loss goes on falling far beyond the best learning rate.
 """
 
 import math

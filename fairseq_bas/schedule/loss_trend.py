@@ -28,11 +28,8 @@ LENGTH_SCALE = 0.2
 JITTER = 1e-4
 """Added to the variance of a difference, in units of the variance of the losses."""
 
-LULL = 0.25
-"""Share by which a loss must have fallen more slowly between its first and its second fall."""
-
-RISE = 0.1
-"""The same, of the greatest speed."""
+PROMINENCE = 0.1
+"""Of a fast fall of the loss, as a share of its greatest speed."""
 
 CONFIDENCE = 0.95
 POSTERIORS = 5
@@ -128,8 +125,8 @@ def second_fall(mean: Array) -> int | None:
     """Return where a curve falls fastest, its first fall and what follows its minimum left out.
 
     A fall is a local maximum of the speed at which the curve falls; the last point before the
-    minimum is one if the speed still rises there. It counts as a second one if the speed was lower
-    by a quarter in between, and by a tenth of the greatest speed, which noise does not do.
+    minimum is one if the speed still rises there. It counts only if its prominence is a tenth of
+    the greatest speed: noise makes smaller ones.
 
     Args:
         mean: (k,) values at equal distances, k >= 3.
@@ -144,16 +141,13 @@ def second_fall(mean: Array) -> int | None:
         >>> second_fall(-np.cumsum([1, 5, 2, 1, -1, 0.0])) is None
         True
     """
+    from scipy.signal import find_peaks
+
     speed = -np.gradient(mean)[: int(mean.argmin()) + 1]
-    before, after = np.diff(speed, prepend=-np.inf), np.diff(speed, append=-np.inf)
-    peaks = np.flatnonzero((before > 0) & (after <= 0))
-    if len(peaks) < 2:
-        return None
-    first = peaks[0]
-    fall = int(peaks[1:][speed[peaks[1:]].argmax()])
-    lull = speed[first:fall].min()
-    is_fast = lull < (1 - LULL) * speed[fall] and speed[fall] - lull > RISE * speed.max()
-    return fall if is_fast else None
+    # Ends are peaks too, which scipy grants to what is inside only.
+    padded = np.pad(speed, 1, constant_values=speed.min() - 1)
+    falls = find_peaks(padded, prominence=PROMINENCE * speed.max())[0][1:] - 1
+    return int(falls[speed[falls].argmax()]) if len(falls) else None
 
 
 def fit_kernel(x: Array, y: Array) -> tuple[float, float]:

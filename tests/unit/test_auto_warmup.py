@@ -72,7 +72,7 @@ def test_a_broken_loss_ends_the_warmup_at_once(bad):
 
 
 def test_a_loss_broken_after_its_minimum_takes_the_learning_rate_of_the_minimum():
-    warmup = AutoWarmup(WarmupSettings(1000, 1e-5, 1e-1))
+    warmup = AutoWarmup(WarmupSettings(1000, 1e-5, 1e-1, choice="lowest"))
     drive(warmup, lambda update, *_: 5 + abs(update - 60) / 60, 1, 149)
     warmup.accept(warmup.observe(150, math.nan), warmup.judge("broken"))
     assert warmup.peak == pytest.approx(warmup.settings.ramp(59), rel=0.1)
