@@ -17,7 +17,7 @@ class BatchConfig(FairseqDataclass):
             "help": "distinct batch of every update, over all workers: amounts at clocks, such as "
             "1x@0,2x@5e,4x@20000u, in multiples (x) of what --max-tokens, --batch-size, "
             "--update-freq and the workers give, in sentences (s) or thousand target tokens (kt); "
-            "or a rule with settings: linear, power, adabatch, smith, seesaw, follow-lr, "
+            "or a rule with settings: linear, power, adabatch, absa, smith, seesaw, follow-lr, "
             "noise-scale, cabs, norm-test (docs/guide.md); default: 1x"
         },
     )
