@@ -106,6 +106,8 @@ def _run(module: str, args: Sequence[str], folder: str, out: Connection, err: Co
     out.close()
     err.close()
     sys.stdout, sys.stderr = (os.fdopen(fd, "w", encoding="utf-8", closefd=False) for fd in (1, 2))
+    # Data loaders of the process start theirs in the way that is usual here.
+    multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
     # Importing fairseq sets up logging, unless the command has done so, as it does by itself.
     logging.root.handlers.clear()
     logging.root.setLevel(logging.WARNING)
