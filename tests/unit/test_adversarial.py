@@ -135,3 +135,27 @@ def test_share_of_copies(share, copies):
     assert torch.equal(adversarial_rows(keys, share, copies), chosen[few])
     other = adversarial_rows(row_keys(1, "target_noise", 6, sentence, replica), share, copies)
     assert torch.equal(other, chosen) == (least == greatest)
+
+
+@pytest.mark.parametrize("drift", [0.01, 0.1, 0.5, 0.9])
+def test_a_stale_direction_keeps_the_part_of_the_rise_that_theory_says(rows, drift):
+    """With a gradient that is off by d, at least sqrt(1 - d^2 / |g|^2) of the best rise."""
+    _, gradient, padding = rows
+    gradient = gradient.masked_fill(padding[..., None], 0)
+    length = gradient.norm(dim=(1, 2), keepdim=True)
+    best = (direction(gradient, padding, "l2") * gradient).sum((1, 2))
+    kept = []
+    for seed in range(200):
+        generator = torch.Generator().manual_seed(seed)
+        error = torch.randn(gradient.shape, generator=generator, dtype=torch.float64)
+        error = error.masked_fill(padding[..., None], 0)
+        if seed % 2:  # the worst is at a right angle to the stale gradient
+            error = error - (error * gradient).sum((1, 2), keepdim=True) / length**2 * gradient
+            error = error / error.norm(dim=(1, 2), keepdim=True) * length
+            error = math.sqrt(1 - drift**2) * error - drift * gradient
+        error = error / error.norm(dim=(1, 2), keepdim=True) * drift * length
+        stale = direction(gradient + error, padding, "l2")
+        kept.append((stale * gradient).sum((1, 2)) / best)
+    bound = math.sqrt(1 - drift**2)
+    assert torch.stack(kept).min() >= bound - 1e-12
+    assert torch.stack(kept).min() == pytest.approx(bound, rel=1e-9)
