@@ -39,3 +39,15 @@ def grouped(value: float, _: object = None) -> str:
     ('20,000', '0.5')
     """
     return f"{value:,.10g}"
+
+
+def abbreviated(value: float, _: object = None) -> str:
+    """Return a large number for an axis in few letters.
+
+    >>> abbreviated(20000.0), abbreviated(1e7), abbreviated(500.0)
+    ('20k', '10M', '500')
+    """
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"

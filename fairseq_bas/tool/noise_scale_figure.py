@@ -1,12 +1,11 @@
 """Noise scales as a picture: what batches are worth, and the scales with their error bars."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from ..measure.critical_batch import data_efficiency, update_progress
 from ..measure.jackknife import Interval
-from .gradient_figure import colour, grouped, new_figure
+from .gradient_figure import abbreviated, colour, new_figure
 from .noise_scale_report import scale_in_tokens
 from .noise_scale_run import NoiseScaleResult
 from .surface_report import short_names
@@ -18,7 +17,8 @@ def draw_noise_scales(path: str, results: Sequence[NoiseScaleResult]) -> None:
     """Draw noise scales into a PNG file.
 
     Left, for each checkpoint and over the batch: what an update advances (solid, with its band) and
-    what a token is worth (dashed); they cross at the noise scale. Right: the scales and error bars.
+    what a token is worth (dashed); they cross at the noise scale. Right: the scales and error bars;
+    an arrow where there is no upper end, and no mark where there is no estimate.
 
     Args:
         path: file to write, 2000 pixels wide.
@@ -32,21 +32,21 @@ def draw_noise_scales(path: str, results: Sequence[NoiseScaleResult]) -> None:
     batches = _axis(results)
     for number, result in enumerate(results):
         _draw_curves(curves, batches, result, colour(number))
-    curves.set_xscale("log", base=2)
-    curves.xaxis.set_major_formatter(grouped)
-    curves.tick_params(axis="x", labelsize=8)
-    curves.set_xlabel("batch (target tokens)")
     curves.set_ylabel("update (solid), token (dashed)")
     curves.set_ylim(0, 1.02)
     for number, result in enumerate(results):
-        _draw_scales(scales, number, result)
+        _draw_scales(scales, number, result, (batches[0], batches[-1]))
     names = short_names([str(result.facts["path"]) for result in results])
     scales.set_yticks(range(len(results)), names, fontsize=8)
     scales.set_ylim(len(results) - 0.4, -0.6)
-    scales.set_xlim(left=0)
-    scales.xaxis.set_major_formatter(grouped)
-    scales.locator_params(axis="x", nbins=5)
-    scales.set_xlabel("noise scale (target tokens)")
+    for panel, label in (
+        (curves, "batch (target tokens)"),
+        (scales, "noise scale (target tokens)"),
+    ):
+        panel.set_xscale("log")
+        panel.xaxis.set_major_formatter(abbreviated)
+        panel.set_xlabel(label)
+    scales.set_xlim(batches[0], batches[-1])
     if any(result.by_length for result in results):
         scales.plot([], [], "o", color="0.4", label="random sentences")
         scales.plot([], [], "s", color="0.4", fillstyle="none", label="batches by length")
@@ -91,7 +91,10 @@ def _draw_curves(
         )
 
 
-def _draw_scales(panel: Any, number: int, result: NoiseScaleResult) -> None:
+def _draw_scales(
+    panel: Any, number: int, result: NoiseScaleResult, ends: tuple[float, float]
+) -> None:
+    """Draw the scales of a checkpoint; an interval without an end leads out of the panel."""
     marks = [(scale_in_tokens(result), "o", "full", -0.1)]
     if result.by_length is not None:
         scale, factor = result.by_length.noise_scale, result.tokens_per_unit
@@ -99,15 +102,12 @@ def _draw_scales(panel: Any, number: int, result: NoiseScaleResult) -> None:
         other = Interval(value, scale.low * factor, scale.high * factor)
         marks.append((other, "s", "none", 0.1))
     for scale, marker, fill, offset in marks:
-        if scale.value is None:
-            continue
-        high = scale.high if math.isfinite(scale.high) else 2 * scale.value
-        panel.errorbar(
-            scale.value,
-            number + offset,
-            xerr=[[scale.value - scale.low], [high - scale.value]],
-            marker=marker,
-            fillstyle=fill,
-            color=colour(number),
-            capsize=3,
-        )
+        place, shade = number + offset, colour(number)
+        low, high = max(scale.low, ends[0]), min(scale.high, ends[1])
+        panel.plot([low, high], [place, place], color=shade)
+        if scale.low >= ends[0]:
+            panel.plot(low, place, "|", color=shade)
+        end = "|" if scale.high <= ends[1] else ">"
+        panel.plot(high, place, end, color=shade, clip_on=False)
+        if scale.value is not None:
+            panel.plot(scale.value, place, marker, fillstyle=fill, color=shade)
