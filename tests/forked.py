@@ -20,6 +20,7 @@ from typing import TextIO
 PRELOADED = [
     "torch",
     "torch.distributed",
+    "torch._dynamo",  # which every optimizer imports when it is built; that takes two seconds
     "fairseq.tasks",
     "fairseq.models",
     "fairseq.trainer",
