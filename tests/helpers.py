@@ -198,7 +198,8 @@ def _is_forked(module: str, env: dict[str, str] | None) -> bool:
 
     Other modules are the plugin's own commands, for which it matters what is imported when.
     """
-    return module.startswith("fairseq_cli.") and env is None
+    at_start = any(name.startswith("PYTHON") for name in env or ())
+    return module.startswith("fairseq_cli.") and not at_start
 
 
 def _finished(process: Process, timeout: float) -> subprocess.CompletedProcess:
@@ -234,8 +235,8 @@ def run_cli(
         The finished process with ``returncode``, ``stdout`` and ``stderr`` (text).
     """
     command = [*map(str, args)]
-    if _is_forked(module, env) and stdin is None:
-        process = ForkedProcess(module, command, cwd)
+    if _is_forked(module, env):
+        process = ForkedProcess(module, command, cwd, env, stdin)
         result = _finished(process, timeout)
     else:
         result = subprocess.run(
@@ -277,7 +278,7 @@ def start_workers(
 
 def _start(module: str, args: list[str], env: dict[str, str] | None) -> Process:
     if _is_forked(module, env):
-        return ForkedProcess(module, args)
+        return ForkedProcess(module, args, env=env)
     return subprocess.Popen(
         [sys.executable, "-m", module, *args],
         stdin=subprocess.DEVNULL,
