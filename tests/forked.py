@@ -5,14 +5,20 @@ runs a module as ``python -m`` does, with its own standard streams and exit code
 ``fairseq_bas``, which it imports from ``--user-dir`` like any other.
 """
 
+import atexit
+import functools
+import io
 import logging
 import multiprocessing
 import os
 import runpy
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TextIO
@@ -20,6 +26,7 @@ from typing import TextIO
 PRELOADED = [
     "torch",
     "torch.distributed",
+    "torch._dynamo",  # which every optimizer imports when it is built; that takes two seconds
     "fairseq.tasks",
     "fairseq.models",
     "fairseq.trainer",
@@ -39,6 +46,8 @@ class ForkedProcess:
         module: of a command of fairseq.
         args: arguments.
         cwd: working directory.
+        env: environment variables to add; those that Python reads at its start come too late.
+        stdin: text for standard input; default none.
 
     Attributes:
         args: the command.
@@ -46,13 +55,25 @@ class ForkedProcess:
         stderr: the same of its errors.
     """
 
-    def __init__(self, module: str, args: Sequence[str], cwd: Path | None = None):
+    def __init__(
+        self,
+        module: str,
+        args: Sequence[str],
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: str | None = None,
+    ):
         os.environ["OMP_NUM_THREADS"] = "1"  # the server, which starts with the first process
         self.args = [sys.executable, "-m", module, *args]
         reads, writes = zip(os.pipe(), os.pipe(), strict=True)
         ends = [Connection(fd, readable=False) for fd in writes]
-        folder = str(cwd or Path.cwd())
-        self._process = _CONTEXT.Process(target=_run, args=(module, args, folder, *ends))
+        begin = _Begin(
+            folder=str(cwd or Path.cwd()),
+            bytecode=_bytecode() if sys.dont_write_bytecode else None,
+            env=dict(env or {}),
+            stdin=stdin or "",
+        )
+        self._process = _CONTEXT.Process(target=_run, args=(module, args, begin, ends))
         self._process.start()
         for end in ends:
             end.close()
@@ -99,19 +120,42 @@ class ForkedProcess:
         return texts[self.stdout], texts[self.stderr]
 
 
-def _run(module: str, args: Sequence[str], folder: str, out: Connection, err: Connection) -> None:
+@dataclass(frozen=True)
+class _Begin:
+    """What a process begins with."""
+
+    folder: str
+    bytecode: str | None
+    env: dict[str, str]
+    stdin: str
+
+
+@functools.cache
+def _bytecode() -> str:
+    """Return a folder for compiled files of the repository, which takes a quarter of a second."""
+    folder = tempfile.mkdtemp(prefix="bytecode")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _run(module: str, args: Sequence[str], begin: _Begin, ends: Sequence[Connection]) -> None:
     """Be the process."""
+    if begin.bytecode:  # the environment wants none beside the sources
+        sys.dont_write_bytecode, sys.pycache_prefix = False, begin.bytecode
+    os.environ.update(begin.env)
+    out, err = ends
     os.dup2(out.fileno(), 1)
     os.dup2(err.fileno(), 2)
     out.close()
     err.close()
     sys.stdout, sys.stderr = (os.fdopen(fd, "w", encoding="utf-8", closefd=False) for fd in (1, 2))
+    sys.stdin = io.StringIO(begin.stdin)
     # Data loaders of the process start theirs in the way that is usual here.
     multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
     # Importing fairseq sets up logging, unless the command has done so, as it does by itself.
     logging.root.handlers.clear()
     logging.root.setLevel(logging.WARNING)
-    os.chdir(folder)
-    sys.path.insert(0, folder)
+    os.chdir(begin.folder)
+    sys.path.insert(0, begin.folder)
     sys.argv = [module, *args]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

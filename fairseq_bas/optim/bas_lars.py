@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from fairseq.optim import register_optimizer
 
 from .bas_layerwise import BasLayerwise, LayerwiseConfig
-from .bas_whole_weights import first_lr
 from .lars import LARS
 
 
@@ -30,9 +29,7 @@ class BasLARS(BasLayerwise):
     def optimizer_config(self):
         """Return what the command line sets."""
         return {
-            "lr": first_lr(self.cfg),
+            **super().optimizer_config,
             "momentum": self.cfg.momentum,
-            "weight_decay": self.cfg.weight_decay,
             "trust_coefficient": self.cfg.bas_trust_coefficient,
-            "include_vectors": self.cfg.bas_include_vectors,
         }

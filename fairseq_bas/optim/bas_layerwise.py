@@ -8,7 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..errors import UserError, refuse_with
-from .bas_whole_weights import WholeWeightsConfig, WholeWeightsOptimizer, require_whole_weights
+from .bas_whole_weights import (
+    WholeWeightsConfig,
+    WholeWeightsOptimizer,
+    first_lr,
+    require_whole_weights,
+)
 from .trust_ratio import is_embedding, mean_by_group, module_group
 
 
@@ -43,6 +48,15 @@ class BasLayerwise(WholeWeightsOptimizer):
         with refuse_with(self.flag):
             self._optimizer = self.optimizer_class(params, **self.optimizer_config)
         self._ordered, self._groups = params, None
+
+    @property
+    def optimizer_config(self):
+        """Return what the command line sets of all layer-wise optimizers; subclasses add theirs."""
+        return {
+            "lr": first_lr(self.cfg),
+            "weight_decay": self.cfg.weight_decay,
+            "include_vectors": self.cfg.bas_include_vectors,
+        }
 
     def name_parameters(self, names: Sequence[str]) -> None:
         """Learn the names of the parameters, and make embeddings row-wise where asked for.

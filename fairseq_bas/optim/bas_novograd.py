@@ -6,7 +6,6 @@ from typing import Any
 from fairseq.optim import register_optimizer
 
 from .bas_layerwise import BasLayerwise, LayerwiseConfig
-from .bas_whole_weights import first_lr
 from .novograd import NovoGrad
 from .optimizer_options import parse_betas
 
@@ -33,9 +32,7 @@ class BasNovoGrad(BasLayerwise):
     def optimizer_config(self):
         """Return what the command line sets."""
         return {
-            "lr": first_lr(self.cfg),
+            **super().optimizer_config,
             "betas": parse_betas(self.cfg.adam_betas),
             "eps": self.cfg.adam_eps,
-            "weight_decay": self.cfg.weight_decay,
-            "include_vectors": self.cfg.bas_include_vectors,
         }

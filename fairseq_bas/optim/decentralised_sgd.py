@@ -127,11 +127,17 @@ class DecentralisedSGD(torch.optim.Optimizer):
 
     @torch.no_grad()
     def gather(self) -> None:
-        """Bring together on worker 0 what `state_dict` returns; after `use_average`, on all."""
+        """Bring together on worker 0 what `state_dict` returns; after `use_average`, on all.
+
+        Raises:
+            RuntimeError: if the parameters hold this worker's weights, which a checkpoint of the
+                average would take for those of the model.
+        """
         if self.exchange is None:
             return
+        if self._own is None:
+            raise RuntimeError("the parameters hold no average; call use_average() before gather()")
         if self.keeps_workers:
-            assert self._own is not None  # for the type checker; the average is in use
             weights = self.exchange.gather(self._own)
             self._gathered = weights, self.exchange.gather(self.velocity)
         else:

@@ -6,8 +6,8 @@ the number of parameters, is never there.
 
 import argparse
 
-from .report_files import check_reports, write_report
-from .surface_options import add_surface_arguments, checkpoint_paths
+from .report_files import deliver
+from .surface_options import add_surface_arguments, surface_paths
 
 METHODS = ("auto", "double", "difference")
 
@@ -94,22 +94,20 @@ def run(args: argparse.Namespace) -> int:
         UserError: if a checkpoint is damaged.
         OSError: if a report cannot be written.
     """
-    paths = checkpoint_paths(args)
-    check_reports([args.json, args.figure], inputs=paths)
+    paths = surface_paths(args)
     _check(args)
     # fairseq takes seconds to import, which wrong usage should not cost.
+    from .hessian_figure import draw_hessian
     from .hessian_report import json_report, text_report
     from .hessian_run import measure
 
     results = measure(args, paths)
-    print(text_report(results), end="")
-    if args.json:
-        write_report(args.json, [json_report(results, vars(args))])
-    if args.figure:
-        from .hessian_figure import draw_hessian
-
-        draw_hessian(args.figure, results)
-    return 0
+    return deliver(
+        args,
+        text_report(results),
+        lambda: json_report(results, vars(args)),
+        lambda path: draw_hessian(path, results),
+    )
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -7,9 +7,8 @@ the same points, and perplexity, or BLEU where it is asked for.
 
 import argparse
 
-from .report_files import check_reports, write_report
-from .surface_options import add_surface_arguments, checkpoint_paths
-from .surface_report import require_matplotlib
+from .report_files import deliver
+from .surface_options import add_surface_arguments, surface_paths
 
 BETWEEN_TWO = ("line", "curve")
 RANGES = {"line": (-1.0, 2.0), "curve": (-1.0, 2.0), "slice": (-1.0, 1.0), "plane": (-1.0, 1.0)}
@@ -91,23 +90,20 @@ def run(args: argparse.Namespace) -> int:
         UserError: if a checkpoint is damaged.
         OSError: if a report cannot be written.
     """
-    paths = checkpoint_paths(args)
-    check_reports([args.json, args.figure], inputs=paths)
-    require_matplotlib(args.figure)
+    paths = surface_paths(args)
     _complete(args, len(paths))
     # fairseq takes seconds to import, which wrong usage should not cost.
+    from .landscape_figure import draw_landscape
     from .landscape_report import json_report, text_report
     from .landscape_run import measure
 
     landscape = measure(args, paths)
-    print(text_report(landscape), end="")
-    if args.json:
-        write_report(args.json, [json_report(landscape, vars(args))])
-    if args.figure:
-        from .landscape_figure import draw_landscape
-
-        draw_landscape(args.figure, landscape)
-    return 0
+    return deliver(
+        args,
+        text_report(landscape),
+        lambda: json_report(landscape, vars(args)),
+        lambda path: draw_landscape(path, landscape),
+    )
 
 
 def splits_of(text: str) -> list[str]:

@@ -7,8 +7,8 @@ every sentence. Batches of sentences of like length, as fairseq makes them, are 
 import argparse
 import warnings
 
-from .gradient_arguments import add_gradient_arguments, checked_paths
-from .report_files import write_report
+from .gradient_arguments import add_gradient_arguments, gradient_paths
+from .report_files import deliver
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,24 +54,23 @@ def run(args: argparse.Namespace) -> int:
         UserError: for what training would refuse.
         OSError: if a report cannot be written.
     """
-    paths = checked_paths(args)
+    paths = gradient_paths(args)
     if args.repeats < 1:
         raise ValueError(f"--repeats {args.repeats} measures nothing; pass 1 or more")
     batches = _batches(args.at)
     # fairseq takes seconds to import, which wrong usage should not cost.
+    from .noise_scale_figure import draw_noise_scales
     from .noise_scale_report import json_report, text_report
     from .noise_scale_run import measure
 
     with warnings.catch_warnings(action="ignore"):  # of fairseq and torch about each other
         results = [measure(args, path) for path in paths]
-    print(text_report(results, batches), end="")
-    if args.json:
-        write_report(args.json, [json_report(results, batches, vars(args))])
-    if args.figure:
-        from .noise_scale_figure import draw_noise_scales
-
-        draw_noise_scales(args.figure, results)
-    return 0
+    return deliver(
+        args,
+        text_report(results, batches),
+        lambda: json_report(results, batches, vars(args)),
+        lambda path: draw_noise_scales(path, results),
+    )
 
 
 def _batches(text: str | None) -> list[float]:

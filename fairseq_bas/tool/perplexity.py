@@ -9,6 +9,7 @@ import argparse
 import os
 from dataclasses import replace
 
+from .checkpoint_arguments import split_paths
 from .perplexity_settings import CacheSettings, DynamicSettings, dynamic_settings
 from .report_files import check_reports, write_report
 
@@ -129,9 +130,7 @@ def run(args: argparse.Namespace) -> int:
         ValueError: if the input is refused.
         OSError: if a report cannot be written.
     """
-    paths = [path for path in args.path.split(os.pathsep) if path]
-    if not paths or len(set(paths)) < len(paths):
-        raise ValueError(f"--path {args.path!r} names no checkpoint or one twice; name each once")
+    paths = split_paths(args.path)
     check_reports([args.json, args.token_nll], inputs=paths)
     cache, dynamic = cache_of(args), dynamic_of(args)
     _check_tuning(args, cache is not None or dynamic is not None)

@@ -6,11 +6,10 @@ is started, and nothing is trained or written but the reports.
 """
 
 import argparse
-import importlib.util
 import os
 from typing import Any
 
-from .report_files import check_reports, write_report
+from .report_files import check_reports, deliver, require_matplotlib
 
 TAKES_OTHER_FLAGS = True
 """The command line may have flags that ``add_arguments`` does not name."""
@@ -55,22 +54,18 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             "there is no run to plan; give the data directory and the flags of fairseq-train"
         )
-    if args.figure and importlib.util.find_spec("matplotlib") is None:
-        raise ValueError(
-            "--figure needs matplotlib, which is not installed; run pip install matplotlib, or "
-            "leave it out"
-        )
+    require_matplotlib(args.figure)
     # fairseq takes seconds to import, which wrong usage should not cost.
     from .plan_report import json_report
     from .plan_text import text_report
 
     report = make_report(flags, with_memory=not args.no_memory)
-    print(text_report(report), end="")
-    if args.json:
-        write_report(args.json, [json_report(report)])
-    if args.figure:
-        _draw(args.figure, report)
-    return 0
+    return deliver(
+        args,
+        text_report(report),
+        lambda: json_report(report),
+        lambda path: _draw(path, report),
+    )
 
 
 def make_report(flags: list[str], with_memory: bool = True) -> Any:

@@ -7,9 +7,9 @@ sentences, in training mode; the noise is the model's own, the run's, and any th
 import argparse
 import warnings
 
-from .gradient_arguments import add_gradient_arguments, checked_paths
+from .gradient_arguments import add_gradient_arguments, gradient_paths
 from .replica_variance_settings import parse_cost, parse_noise_settings, parse_replicas
-from .report_files import write_report
+from .report_files import deliver
 
 COPIES = 4
 
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         UserError: for what training would refuse.
         OSError: if a report cannot be written.
     """
-    paths = checked_paths(args)
+    paths = gradient_paths(args)
     settings = parse_noise_settings(args.noise)
     replicas, cost = parse_replicas(args.replicas), parse_cost(args.cost)
     if args.copies < 2:
@@ -77,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
         )
     # fairseq takes seconds to import, which wrong usage should not cost.
     from ..measure.replica_variance import interpolated_costs
+    from .replica_variance_figure import draw_replica_variance
     from .replica_variance_report import json_report, text_report
     from .replica_variance_run import measure
 
@@ -84,11 +85,9 @@ def run(args: argparse.Namespace) -> int:
         interpolated_costs(cost, replicas)  # refuses prices that make no sense
     with warnings.catch_warnings(action="ignore"):  # of fairseq and torch about each other
         results = [measure(args, path, settings, replicas, cost) for path in paths]
-    print(text_report(results), end="")
-    if args.json:
-        write_report(args.json, [json_report(results, vars(args))])
-    if args.figure:
-        from .replica_variance_figure import draw_replica_variance
-
-        draw_replica_variance(args.figure, results)
-    return 0
+    return deliver(
+        args,
+        text_report(results),
+        lambda: json_report(results, vars(args)),
+        lambda path: draw_replica_variance(path, results),
+    )

@@ -1,6 +1,8 @@
 """Files that a command writes its report to."""
 
-from collections.abc import Iterable
+import argparse
+import importlib.util
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
@@ -29,6 +31,24 @@ def check_reports(reports: Iterable[str | None], inputs: Iterable[str]) -> None:
         taken.add(path)
 
 
+def require_matplotlib(figure: str | None) -> None:
+    """Refuse before the work a figure that cannot be drawn.
+
+    Args:
+        figure: its file; None if it was not asked for.
+
+    Raises:
+        ValueError: if matplotlib is not installed.
+
+    >>> require_matplotlib(None)
+    """
+    if figure and importlib.util.find_spec("matplotlib") is None:
+        raise ValueError(
+            "--figure needs matplotlib, which is not installed; run pip install matplotlib, or "
+            "leave it out"
+        )
+
+
 def write_report(path: str, lines: Iterable[str]) -> None:
     """Write a report.
 
@@ -42,3 +62,31 @@ def write_report(path: str, lines: Iterable[str]) -> None:
     """
     with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         file.writelines(lines)
+
+
+def deliver(
+    args: argparse.Namespace,
+    text: str,
+    json_report: Callable[[], str],
+    draw: Callable[[str], None],
+) -> int:
+    """Print a report, and write it as JSON and as a figure where that was asked for.
+
+    Args:
+        args: with ``json`` and ``figure``, paths or None.
+        text: the report.
+        json_report: returns it as JSON.
+        draw: draws the figure into a file.
+
+    Returns:
+        0, the exit code.
+
+    Raises:
+        OSError: if a file cannot be written.
+    """
+    print(text, end="")
+    if args.json:
+        write_report(args.json, [json_report()])
+    if args.figure:
+        draw(args.figure)
+    return 0

@@ -7,9 +7,8 @@ that cancel each other, so no decision should rest on them alone.
 
 import argparse
 
-from .report_files import check_reports, write_report
-from .surface_options import add_surface_arguments, checkpoint_paths
-from .surface_report import require_matplotlib
+from .report_files import deliver
+from .surface_options import add_surface_arguments, surface_paths
 
 DIMENSION = 100
 EPSILONS = (1e-3, 5e-4)
@@ -109,23 +108,20 @@ def run(args: argparse.Namespace) -> int:
         UserError: if a checkpoint is damaged.
         OSError: if a report cannot be written.
     """
-    paths = checkpoint_paths(args)
-    check_reports([args.json, args.figure], inputs=paths)
-    require_matplotlib(args.figure)
+    paths = surface_paths(args)
     _check(args)
     # fairseq takes seconds to import, which wrong usage should not cost.
+    from .sharpness_figure import draw_sharpness
     from .sharpness_report import json_report, text_report
     from .sharpness_run import measure
 
     results = measure(args, paths)
-    print(text_report(results, args), end="")
-    if args.json:
-        write_report(args.json, [json_report(results, vars(args))])
-    if args.figure:
-        from .sharpness_figure import draw_sharpness
-
-        draw_sharpness(args.figure, results)
-    return 0
+    return deliver(
+        args,
+        text_report(results, args),
+        lambda: json_report(results, vars(args)),
+        lambda path: draw_sharpness(path, results),
+    )
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -1,7 +1,12 @@
 """Arguments of the commands that look at the loss of checkpoints on a fixed piece of text."""
 
 import argparse
-import os
+
+from .checkpoint_arguments import (
+    add_checkpoint_arguments,
+    add_choice_arguments,
+    checkpoint_paths,
+)
 
 MAX_TOKENS = 4096
 SENTENCES = 512
@@ -13,21 +18,9 @@ def add_surface_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: parser of a command.
     """
-    add = parser.add_argument
-    add("data", metavar="DATA", help="data directory of fairseq-preprocess")
-    add(
-        "--path",
-        required=True,
-        metavar="CKPT",
-        help=f"checkpoint of a translation or language model; several are joined by {os.pathsep!r}",
-    )
-    add("--json", metavar="FILE", help="write everything as JSON")
-    add("--figure", metavar="FILE", help="draw a figure, a PNG; needs matplotlib")
-    add("--cpu", action="store_true", help="do not use a GPU")
+    add_checkpoint_arguments(parser)
     group = parser.add_argument_group("text and loss")
-    group.add_argument(
-        "--split", default="train", metavar="NAME", help="split to read (default: %(default)s)"
-    )
+    add_choice_arguments(group)
     group.add_argument(
         "--sentences",
         type=int,
@@ -35,9 +28,6 @@ def add_surface_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="sentences to read, chosen at random; of a text without translation, windows of the "
         "model's --tokens-per-sample, each read from a zero state (default: %(default)s)",
-    )
-    group.add_argument(
-        "--seed", type=int, default=1, metavar="S", help="seed of every choice (default: 1)"
     )
     group.add_argument(
         "--max-tokens",
@@ -59,8 +49,8 @@ def add_surface_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def checkpoint_paths(args: argparse.Namespace) -> list[str]:
-    """Return the checkpoints of ``--path``, after checking what can be checked without loading.
+def surface_paths(args: argparse.Namespace) -> list[str]:
+    """Return the checkpoints, after checking what can be checked before any work.
 
     Args:
         args: what `add_surface_arguments` asked for.
@@ -69,21 +59,11 @@ def checkpoint_paths(args: argparse.Namespace) -> list[str]:
         At least one path, each once.
 
     Raises:
-        ValueError: if a number, a path or a figure's name is refused.
-
-    >>> checkpoint_paths(argparse.Namespace(path="", sentences=1, max_tokens=1, seed=1))
-    Traceback (most recent call last):
-    ValueError: --path '' names no checkpoint or one twice; name each once
+        ValueError: if an argument is out of range or a file cannot be read or written.
     """
-    paths = [path for path in args.path.split(os.pathsep) if path]
-    if not paths or len(set(paths)) < len(paths):
-        raise ValueError(f"--path {args.path!r} names no checkpoint or one twice; name each once")
     for flag, value in (("--sentences", args.sentences), ("--max-tokens", args.max_tokens)):
         if value < 1:
             raise ValueError(f"{flag} {value} reads nothing; pass 1 or more")
     if args.seed < 0:
         raise ValueError(f"--seed {args.seed} is negative; pass 0 or more")
-    for path in paths:
-        if not os.path.isfile(path):
-            raise ValueError(f"checkpoint {path} does not exist; check --path")
-    return paths
+    return checkpoint_paths(args)

@@ -1,6 +1,5 @@
 """What reports on the loss of checkpoints have in common: tables, names, JSON with versions."""
 
-import importlib.util
 import json
 import math
 import os
@@ -10,24 +9,6 @@ from importlib.metadata import version
 from typing import Any
 
 from ..version import __version__
-
-
-def require_matplotlib(figure: str | None) -> None:
-    """Refuse before the work a figure that cannot be drawn.
-
-    Args:
-        figure: its file; None if it was not asked for.
-
-    Raises:
-        ValueError: if matplotlib is not installed.
-
-    >>> require_matplotlib(None)
-    """
-    if figure and importlib.util.find_spec("matplotlib") is None:
-        raise ValueError(
-            "--figure needs matplotlib, which is not installed; run pip install matplotlib, or "
-            "leave it out"
-        )
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -29,6 +29,7 @@ def result(toy, checkpoints, tmp_path_factory):
         *("--sentences", 8, "--top", 2, "--smallest", 1, "--tolerance", 0.05),
         *("--trace-vectors", 3, "--density-steps", 6, "--density-vectors", 2),
         *("--json", folder / "out.json", "--figure", folder / "out.png"),
+        forked=True,
     )
     document = json.loads((folder / "out.json").read_text(encoding="utf-8"))
     return process, document, (folder / "out.png").read_bytes()

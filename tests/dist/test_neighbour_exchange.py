@@ -47,9 +47,10 @@ def work(worker, port, queue):
 
 @pytest.mark.dist
 def test_exchange_average_and_small_checkpoints():
-    context = torch.multiprocessing.get_context("spawn")
-    queue = context.SimpleQueue()
-    processes = torch.multiprocessing.spawn(work, (free_port(), queue), nprocs=2, join=False)
+    queue = torch.multiprocessing.get_context("forkserver").SimpleQueue()
+    processes = torch.multiprocessing.start_processes(
+        work, (free_port(), queue), nprocs=2, join=False, start_method="forkserver"
+    )
     while not processes.join():
         pass
     found = dict(queue.get() for _ in range(2))

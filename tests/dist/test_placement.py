@@ -130,10 +130,9 @@ def _count_reductions(rank, port, queue):
 
 def test_gradients_travel_once_after_the_last_pass():
     """Four passes, one reduction; its result is the mean over copies and workers."""
-    context = torch.multiprocessing.get_context("spawn")
-    queue = context.SimpleQueue()
-    processes = torch.multiprocessing.spawn(
-        _count_reductions, (free_port(), queue), nprocs=2, join=False
+    queue = torch.multiprocessing.get_context("forkserver").SimpleQueue()
+    processes = torch.multiprocessing.start_processes(
+        _count_reductions, (free_port(), queue), nprocs=2, join=False, start_method="forkserver"
     )
     while not processes.join():
         pass

@@ -1,14 +1,18 @@
 """ABSA in real training: what it measures, that a resumed run goes on exactly, what is refused."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from fairseq import checkpoint_utils
 
+from fairseq_bas.batching.policy import parse_batch_schedule
 from fairseq_bas.data.fixed_text import choose
 from fairseq_bas.rng import derive_seed
+from fairseq_bas.task.curvature import Curvature
 from tests.helpers import tiny_transformer
-from tests.in_process import train_here
+from tests.in_process import config_of, train_here
 from tests.resume_runs import assert_bit_equal, last_checkpoint
 
 SCHEDULE = "absa:every=3u,max=4x,patience=3,drop=1.2,sentences=12,until=1"
@@ -87,3 +91,16 @@ def test_refuses_what_it_cannot_follow(toy, tmp_path, flags, line):
     with pytest.raises(SystemExit) as stopped:
         run(toy, tmp_path, "--bas-batch-schedule", "absa:max=4x", *flags)
     assert line in str(stopped.value) and "\n" not in str(stopped.value)
+
+
+def test_half_precision_is_refused(toy, tmp_path):
+    """A trainer gets that far on a GPU only; all that is read of it is its config."""
+    config = config_of(tiny_transformer(toy, tmp_path, task="bas_translation"))
+    curvature = Curvature(parse_batch_schedule("absa:max=4x"))
+    for name in ("fp16", "bf16", "memory_efficient_fp16", "memory_efficient_bf16"):
+        config.common[name] = True
+        flag = f"--{name.replace('_', '-')}"
+        with pytest.raises(ValueError, match=f"of {flag} are too coarse; pass --amp"):
+            curvature.begin_run(None, SimpleNamespace(cfg=config))
+        config.common[name] = False
+    curvature.begin_run(None, SimpleNamespace(cfg=config))

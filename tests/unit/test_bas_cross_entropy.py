@@ -5,14 +5,14 @@ import math
 
 import pytest
 import torch
-from fairseq import options, tasks
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq import tasks
 from fairseq.logging import metrics
 
 from fairseq_bas.criterion.bas_cross_entropy import BasCrossEntropy
 from fairseq_bas.criterion.projection import output_layer_replaced, projection_of
 from fairseq_bas.replicate import replicate
 from tests.helpers import free_port, tiny_lstm, tiny_transformer
+from tests.in_process import parts_of
 
 
 class Setup:
@@ -29,9 +29,7 @@ class Setup:
         self.sample = dataset.collater([dataset[i] for i in (4, 9, 2, 11, 7)])
 
     def config(self, *extra):
-        parser = options.get_training_parser()
-        args = [str(a) for a in (*self.args, *extra)]
-        return convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, args))
+        return parts_of((*self.args, *extra))
 
     def criterion(self, name, *extra):
         cfg = self.config("--criterion", name, *extra)

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from fairseq import options, tasks
+from fairseq import tasks
 from fairseq.data import Dictionary
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
 from fairseq_bas.errors import UserError
 from fairseq_bas.nn.activation_penalty import activation_penalty
 from fairseq_bas.replicate import replicate
 from tests.helpers import tiny_bas_lstm
+from tests.in_process import parts_of
 from tests.unit import test_update
 from tests.unit.test_update import LAYOUTS, assert_equal_steps
 
@@ -27,9 +27,7 @@ class Setup(test_update.Setup):
 
     def __init__(self, toy, *extra, dropout=0.0, task="bas_translation"):
         args = [*tiny_bas_lstm(toy, "unused", task=task, dropout=dropout), *extra]
-        cfg = convert_namespace_to_omegaconf(
-            options.parse_args_and_arch(options.get_training_parser(), [str(a) for a in args])
-        )
+        cfg = parts_of(args)
         self.cfg, self.task = cfg, tasks.setup_task(cfg.task)
         torch.manual_seed(0)
         self.model = self.task.build_model(cfg.model).double()

@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from fairseq_bas.optim.decentralised_sgd import DecentralisedSGD
+from fairseq_bas.optim.neighbour_exchange import NeighbourExchange
+from fairseq_bas.optim.topology import mixing_matrix
 
 
 def train(model, optimizer, updates=4):
@@ -67,6 +69,16 @@ def test_state_of_another_rule_is_refused(models):
     state = DecentralisedSGD(models[0].parameters(), lr=0.1, rule="decentlam").state_dict()
     with pytest.raises(ValueError, match="is of --bas-decentralised decentlam"):
         alone(models[1]).load_state_dict(state)
+
+
+@pytest.mark.parametrize("keeps_workers", [True, False])
+def test_gathering_needs_the_average(models, keeps_workers):
+    exchange = NeighbourExchange(mixing_matrix("full", 2), 0)  # nobody is asked
+    optimizer = DecentralisedSGD(
+        models[0].parameters(), lr=0.1, exchange=exchange, keeps_workers=keeps_workers
+    )
+    with pytest.raises(RuntimeError, match="call use_average"):
+        optimizer.gather()
 
 
 @pytest.mark.parametrize(

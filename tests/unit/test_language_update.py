@@ -5,11 +5,11 @@ import itertools
 
 import pytest
 import torch
-from fairseq import options, tasks
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq import tasks
 
 from fairseq_bas.nn.carried_state import CarriedState
 from tests.helpers import tiny_awd_lstm_lm
+from tests.in_process import parts_of
 
 NO_DROPOUT = [
     *itertools.chain.from_iterable(
@@ -31,11 +31,7 @@ class Setup:
     """A language modelling task, a float64 model, and the micro-batches of its first epoch."""
 
     def __init__(self, toy_lm, *extra, workers=1, model=tiny_awd_lstm_lm):
-        parser = options.get_training_parser()
-        flags = [*model(toy_lm, "unused", task="bas_language_modeling"), *extra]
-        cfg = convert_namespace_to_omegaconf(
-            options.parse_args_and_arch(parser, [str(flag) for flag in flags])
-        )
+        cfg = parts_of([*model(toy_lm, "unused", task="bas_language_modeling"), *extra])
         cfg.task.distributed_world_size = workers
         self.task = tasks.setup_task(cfg.task)
         torch.manual_seed(0)

@@ -10,7 +10,7 @@ from fairseq_bas.data.fixed_text import windows
 from fairseq_bas.data.streams import StreamText
 from fairseq_bas.measure.hessian_product import why_not_double
 from fairseq_bas.tool.model_surface import load_surface, require_same_text
-from fairseq_bas.tool.surface_options import add_surface_arguments, checkpoint_paths
+from fairseq_bas.tool.surface_options import add_surface_arguments, surface_paths
 from tests.helpers import tiny_awd_lstm_lm, tiny_bas_lstm, tiny_transformer
 from tests.in_process import train_here
 
@@ -181,4 +181,4 @@ def test_refuses_arguments_before_loading(flags, message):
     parser = argparse.ArgumentParser()
     add_surface_arguments(parser)
     with pytest.raises(ValueError, match=message):
-        checkpoint_paths(parser.parse_args(["data", "--path", "a:b", *flags]))
+        surface_paths(parser.parse_args(["data", "--path", "a:b", *flags]))

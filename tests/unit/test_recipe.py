@@ -4,7 +4,14 @@ import pytest
 
 from fairseq_bas.task.recipe import RECIPES
 from tests.helpers import tiny_transformer
-from tests.unit.test_update import Setup
+from tests.in_process import config_of
+from tests.unit import test_update
+
+
+class Setup(test_update.Setup):
+    """With the config of a run, in which a recipe finds what was not given."""
+
+    read = staticmethod(config_of)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -5,11 +5,11 @@ import itertools
 
 import pytest
 import torch
-from fairseq import options, tasks
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq import tasks
 
 from fairseq_bas.rng import derive_seed
 from tests.helpers import tiny_lstm, tiny_transformer
+from tests.in_process import parts_of
 
 
 class Sum:
@@ -22,12 +22,11 @@ class Sum:
 class Setup:
     """A task, a float64 model, a criterion and one micro-batch, made from command-line flags."""
 
+    read = staticmethod(parts_of)
+
     def __init__(self, toy, flags, *extra, dropout=0.0, task="bas_translation"):
         args = [*flags(toy, "unused", task=task), "--dropout", dropout, *extra]
-        parser = options.get_training_parser()
-        cfg = convert_namespace_to_omegaconf(
-            options.parse_args_and_arch(parser, [str(a) for a in args])
-        )
+        cfg = self.read(args)
         self.task = tasks.setup_task(cfg.task)
         torch.manual_seed(0)
         self.model = self.task.build_model(cfg.model).double()
