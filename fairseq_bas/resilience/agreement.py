@@ -1,5 +1,6 @@
 """What all workers of a run must decide alike, or some of them would wait for the others."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -50,6 +51,7 @@ def first_worker_decides(trainer: Trainer, decide: Callable[[], Answer]) -> Answ
     if trainer.data_parallel_world_size > 1:
         answer, problem = _broadcast(trainer, (answer, problem), 0)
     if problem is not None:
+        leave_group()
         raise UserError(problem)
     return answer  # type: ignore[return-value]
 
@@ -69,6 +71,7 @@ def raise_everywhere(trainer: Trainer, problem: str | None) -> None:
         if worker >= 0:
             problem = _broadcast(trainer, problem, worker)
     if problem is not None:
+        leave_group()
         raise UserError(problem)
 
 
@@ -79,6 +82,17 @@ def largest(trainer: Trainer, number: int) -> int:
     tensor = torch.tensor([number], device=trainer.device)
     group = trainer.data_parallel_process_group
     return int(distributed_utils.all_reduce(tensor, group, op="max").item())
+
+
+def leave_group() -> None:
+    """Close the connections between workers, all of which end now for the same reason.
+
+    A worker that ended with open connections could abort, and its exit code be lost.
+    """
+    if torch.distributed.is_initialized():
+        with contextlib.suppress(RuntimeError):  # another worker may be gone already
+            torch.distributed.barrier()
+            torch.distributed.destroy_process_group()
 
 
 def _broadcast(trainer: Trainer, value: Any, worker: int) -> Any:

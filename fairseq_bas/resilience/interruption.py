@@ -22,7 +22,7 @@ from fairseq import checkpoint_utils
 from fairseq.distributed import utils as distributed_utils
 from fairseq.trainer import Trainer
 
-from .agreement import is_our_config, is_ours, largest
+from .agreement import is_our_config, is_ours, largest, leave_group
 from .patience import training_modules
 from .save import complete_saves
 from .signals import STOP_SIGNALS, SignalWatch
@@ -94,13 +94,17 @@ def _save_last(cfg: Any, trainer: Trainer, epoch_itr: Any) -> None:
 
 
 def _end(trainer: Trainer, received: int) -> None:
-    """End the process; every worker comes here, and none waits for another any more."""
-    _watch.stop()
+    """End the process; every worker comes here.
+
+    Launchers terminate the others as soon as one has ended; that must not change how these end.
+    """
+    _watch.stop(ignore=trainer.data_parallel_world_size > 1)
     logger.info(
         f"interrupted by {signal.Signals(received).name}: saved after update "
         f"{trainer.get_num_updates()}; start the same command again to go on (exit code "
         f"{EXIT_INTERRUPTED})"
     )
+    leave_group()
     raise SystemExit(EXIT_INTERRUPTED)
 
 
@@ -135,7 +139,8 @@ def _passing_signals_on(call_main: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             _watch.stop()
             for number, handler in previous.items():
-                signal.signal(number, handler)
+                if signal.getsignal(number) is pass_on:
+                    signal.signal(number, handler)
 
     return passing
 

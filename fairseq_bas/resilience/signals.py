@@ -59,13 +59,17 @@ class SignalWatch:
         threading.Thread(target=_end_at_second, args=(self._pipe[0],), daemon=True).start()
         self._previous = {number: signal.signal(number, self._note) for number in STOP_SIGNALS}
 
-    def stop(self) -> None:
-        """Put the previous handlers back. Does nothing if the watch is not running."""
+    def stop(self, ignore: bool = False) -> None:
+        """Put the previous handlers back. Does nothing if the watch is not running.
+
+        Args:
+            ignore: ignore further signals instead, as a process does that is about to end.
+        """
         global _active
         if not self._previous:
             return
         for number, handler in self._previous.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+            signal.signal(number, signal.SIG_IGN if ignore else handler or signal.SIG_DFL)
         self._previous = {}
         signal.set_wakeup_fd(self._previous_wakeup, warn_on_full_buffer=False)
         os.close(self._pipe[1])  # ends the thread
