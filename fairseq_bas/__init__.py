@@ -18,6 +18,11 @@ def register() -> None:
 
     compat.install()
     run_hooks.install()
+    from .resilience import interruption, resume, save
+
+    save.install()
+    resume.install()
+    interruption.install()
     from . import criterion, model, optim, schedule, task  # noqa: F401
 
 

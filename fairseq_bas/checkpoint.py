@@ -1,4 +1,4 @@
-"""Inspect a checkpoint file without loading it: is it whole, and does it carry code?
+"""Inspect a checkpoint file without loading it: is it whole, is it what was written, has it code?
 
 A checkpoint is a pickle, and loading a pickle calls whatever functions it names. torch's safe
 loader calls only those on its allow-list, but an environment variable or a fairseq that passes
@@ -12,14 +12,17 @@ within its tensors is not noticed here but by torch. The tar archives of torch 0
 
 import os
 import pickle
+import pickletools
 import re
 import struct
 import tarfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import torch
 from torch import _weights_only_unpickler
+
+from .resilience.digest import matches_digest
 
 _ZIP_START = b"PK\x03\x04"
 # torch/serialization.py writes these two pickles first: MAGIC_NUMBER and PROTOCOL_VERSION.
@@ -31,7 +34,8 @@ def verify_checkpoint(path: str | os.PathLike[str]) -> None:
     """Refuse a checkpoint that cannot be read, is not whole, or names functions of its own.
 
     Allowed are the names on torch's own list and those that were added to it by
-    ``torch.serialization.add_safe_globals``. The cost does not depend on the size of the tensors.
+    ``torch.serialization.add_safe_globals``. A file that holds its digest is read whole, once in a
+    process; for others the cost does not depend on the size of the tensors.
 
     Args:
         path: a local file.
@@ -40,7 +44,7 @@ def verify_checkpoint(path: str | os.PathLike[str]) -> None:
         ValueError: in one sentence that says what to do; for a damaged file it names the newest
             complete checkpoint beside it.
     """
-    problem = _damage(path)
+    problem = damage(path)
     if problem:
         raise ValueError(f"{os.fspath(path)} {problem}; {_way_out(path)}")
     names = unsafe_globals(path)
@@ -97,13 +101,21 @@ def newest_good_sibling(path: str | os.PathLike[str]) -> Path | None:
         and not re.search(r"-(shard|rank-|model_part-)\d+", sibling.name)
     ]
     for sibling in sorted(siblings, key=lambda file: file.stat().st_mtime, reverse=True):
-        if not _damage(sibling) and not unsafe_globals(sibling):
+        if not damage(sibling) and not unsafe_globals(sibling):
             return sibling
     return None
 
 
-def _damage(path: str | os.PathLike[str]) -> str | None:
-    """Say what keeps the file from being read as a checkpoint, or return None."""
+def damage(path: str | os.PathLike[str]) -> str | None:
+    """Say what keeps a file from being read as the checkpoint that was written.
+
+    Args:
+        path: a local file.
+
+    Returns:
+        What goes after the name of the file in a sentence; None for a file in order, which may
+        still be unsafe to load.
+    """
     try:
         size = os.path.getsize(path)
         with open(path, "rb") as file:
@@ -118,9 +130,63 @@ def _damage(path: str | os.PathLike[str]) -> str | None:
         return f"is not a checkpoint written by torch.save: it starts with {start[:8]!r}"
     try:
         unsafe_globals(path)
+        is_as_written = matches_digest(path)
     except ValueError as error:
         return f"is incomplete or damaged: it has {size} bytes and {error}"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    if is_as_written is False:
+        return "is damaged: its content is not that of which it holds the SHA-256"
     return None
+
+
+def updates_of(path: str | os.PathLike[str]) -> int | None:
+    """Read after how many updates a checkpoint was saved, also of one whose end is cut off.
+
+    The pickle is looked through and not loaded.
+
+    Args:
+        path: a checkpoint of fairseq.
+
+    Returns:
+        The number of updates, or None if it cannot be told.
+    """
+    updates: list[int] = []
+    try:
+        with open(path, "rb") as file:
+            header = file.read(30)
+            if header.startswith(_ZIP_START):
+                file.seek(len(header) + sum(struct.unpack("<26x2H", header)))
+                updates = _values_after(file, "num_updates")
+            else:
+                file.seek(0)
+                for _ in range(_LEGACY_PICKLES - 1):
+                    updates = _values_after(file, "num_updates")
+    except (OSError, ValueError, struct.error, IndexError):
+        pass
+    # One entry for every time the run was started; the last has most.
+    return max(updates, default=None)
+
+
+def _values_after(file: BinaryIO, key: str) -> list[int]:
+    """Return the numbers that follow a key in the dictionaries of a pickle, as far as it goes."""
+    memo: dict[Any, Any] = {}
+    values: list[int] = []
+    last: Any = None  # the value that was pushed last
+    before: Any = None  # the one before
+    try:
+        for opcode, argument, _ in pickletools.genops(file):
+            if opcode.name.startswith(("BINPUT", "LONG_BINPUT")):
+                memo[argument] = last
+                continue
+            if opcode.name in ("BINGET", "LONG_BINGET"):
+                argument = memo.get(argument)
+            before, last = last, argument
+            if before == key and isinstance(last, int) and not isinstance(last, bool):
+                values.append(last)
+    except (ValueError, IndexError):
+        pass  # the file ends before the pickle does
+    return values
 
 
 def _way_out(path: str | os.PathLike[str]) -> str:

@@ -28,6 +28,7 @@ from omegaconf.nodes import AnyNode
 
 from .checkpoint import verify_checkpoint
 from .errors import refuse_with
+from .resilience.agreement import first_worker_decides
 
 try:
     from numpy._core import multiarray
@@ -44,7 +45,7 @@ def install() -> None:
     torch.serialization.add_safe_globals([*_file_types(), *_broadcast_types()])
     for name in ("load_checkpoint_to_cpu", "load_ema_from_checkpoint"):
         setattr(checkpoint_utils, name, _verified(getattr(checkpoint_utils, name)))
-    trainer.Trainer.load_checkpoint = _verified_by_every_worker(trainer.Trainer.load_checkpoint)
+    trainer.Trainer.load_checkpoint = _verified_for_all_workers(trainer.Trainer.load_checkpoint)
     distributed_utils.call_main = _without_second_report(distributed_utils.call_main)
     if not hasattr(np, "compat"):
         token_block_dataset.np = _numpy_with_compat()
@@ -95,13 +96,21 @@ def _verified(load: Callable[..., Any]) -> Callable[..., Any]:
     return verified
 
 
-def _verified_by_every_worker(load_checkpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """Check the file on every worker: else one refuses it and the others wait for its copy."""
+def _verified_for_all_workers(load_checkpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """End all workers if the file is refused: else the others would wait for its copy.
+
+    The first worker, which reads the file for all, checks it for all; of a checkpoint in several
+    files, every worker checks its own.
+    """
 
     @functools.wraps(load_checkpoint)
     def verified(self: Any, filename: str, *args: Any, **kwargs: Any) -> Any:
         if PathManager.isfile(filename):
-            _verify(filename)
+            if self.checkpoint_suffix:
+                _verify(filename)
+            else:
+                path = PathManager.get_local_path(filename)
+                first_worker_decides(self, lambda: verify_checkpoint(path))
         return load_checkpoint(self, filename, *args, **kwargs)
 
     return verified
