@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from tests.helpers import json_log, run_cli, tiny_transformer
-from tests.resume_runs import assert_bit_equal
 
 pytestmark = [
     pytest.mark.gpu,
@@ -58,17 +57,15 @@ def test_overflows_are_counted_and_no_more_than_of_equal_rows(toy, tmp_path, pre
 
 
 @pytest.mark.parametrize("precision", PRECISIONS[1:])
-def test_the_scaler_and_the_weights_are_restored(toy, tmp_path, precision):
-    """What follows a restart may differ in the last bits on a GPU; the state itself may not."""
+def test_a_resumed_run_has_the_loss_scale_of_one_that_went_on(toy, tmp_path, precision):
+    """Losses may differ in the last bits on a GPU; overflows and growth may not."""
     window = ("--amp-scale-window",) if "--amp" in precision else ("--fp16-scale-window",)
     common = (*precision, *window, 3, "--fp16-init-scale", 2**20, "--disable-validation")
-    entries(toy, tmp_path, *common, "--max-update", 5)
-    before = torch.load(tmp_path / "checkpoint_last.pt", weights_only=False, map_location="cpu")
-    entries(toy, tmp_path, *common, "--max-update", 5)  # loads, saves, and trains nothing
-    after = torch.load(tmp_path / "checkpoint_last.pt", weights_only=False, map_location="cpu")
-    assert_bit_equal(before, after, "model", "last_optimizer_state")
-    log = entries(toy, tmp_path, *common, "--max-update", 9)
-    assert len(log) == 4
-    if "bas_overflows" in log[0]:
-        scaler = before["last_optimizer_state"]["bas_precision"]["scaler"]
-        assert float(log[0]["bas_overflows"]) >= scaler["overflows"] > 0
+    whole = entries(toy, tmp_path / "whole", *common, "--max-update", 9)
+    entries(toy, tmp_path / "again", *common, "--max-update", 5)
+    again = entries(toy, tmp_path / "again", *common, "--max-update", 9)
+    assert len(again) == 4
+    for expected, found in zip(whole[5:], again, strict=True):
+        assert float(found["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-2)
+        for key in ("loss_scale", "bas_overflows"):
+            assert found.get(key) == expected.get(key)
