@@ -39,7 +39,10 @@ class NonFiniteGradients(UserError):
 
 @functools.cache
 def install() -> None:
-    """Put the calls into fairseq. Calling it again does nothing."""
+    """Put the calls into fairseq. Calling it again does nothing.
+
+    Call it after the installation of whatever acts on a failed update: here the run ends.
+    """
     bf16_flag.install()
     Trainer._build_optimizer = _resumable_build(Trainer._build_optimizer)
     Trainer.clip_grad_norm = _counted_clip(Trainer.clip_grad_norm)
