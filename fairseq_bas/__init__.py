@@ -15,6 +15,7 @@ __all__ = ["__version__", "register"]
 def register() -> None:
     """Make fairseq's checkpoints loadable and register the plugin's components with fairseq."""
     from . import compat, run_hooks
+    from .precision import hooks as precision_hooks
 
     compat.install()
     run_hooks.install()
@@ -23,6 +24,7 @@ def register() -> None:
     save.install()
     resume.install()
     interruption.install()
+    precision_hooks.install()
     from . import criterion, model, optim, schedule, task  # noqa: F401
 
 

@@ -202,6 +202,8 @@ def _watched(validate: Callable[..., Any]) -> Callable[..., Any]:
 
 def _counts(cfg: Any, trainer: Trainer, epoch_itr: Any) -> bool:
     """Tell whether a run that goes on has a validation here too (see ``validate_and_save``)."""
+    if getattr(trainer, "bas_skipped_update", False) and not epoch_itr.end_of_epoch():
+        return False  # after an update that overflowed, with the weights of the validation before
     update, hours = trainer.get_num_updates(), trainer.cumulative_training_time() / 3600
     last = cfg.optimization.max_update or float("inf")
     stops = update >= last or 0 < cfg.optimization.stop_time_hours < hours

@@ -6,6 +6,7 @@ counters and of the controller's state, which all workers have alike.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -157,6 +158,8 @@ class UpdatePlanner:
         if found is None:
             return False
         variance, squared_gradient = found
+        if not math.isfinite(variance + squared_gradient):
+            return True  # it overflowed in half precision and will be skipped
         tokens = rounds.amount(start, stop)[1]
         return self.controller.passes(variance, squared_gradient, tokens)
 

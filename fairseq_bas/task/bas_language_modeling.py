@@ -140,6 +140,11 @@ class BasLanguageModelingTask(ReplicatedUpdate, StreamReading):
 
     # -- updates ------------------------------------------------------------------------------
 
+    def before_update(self, trainer, samples):
+        """Begin an update; one that overflowed in half precision has left its lengths behind."""
+        self._window_lengths = []
+        super().before_update(trainer, samples)
+
     def train_step(self, sample, *args, **kwargs):
         """Add the gradient of one micro-batch; carry the state of its streams onward."""
         if "window" in sample:
@@ -147,7 +152,7 @@ class BasLanguageModelingTask(ReplicatedUpdate, StreamReading):
             self._window_lengths.append(sample["target"].size(1))
         result = super().train_step(sample, *args, **kwargs)
         if "window" in sample:
-            self.stream_states.commit(sample["first_sentence"])
+            self.stream_states.commit(sample["first_sentence"], sample["window"])
         return result
 
     def _copies(self, sample, replicas, update_num):

@@ -151,8 +151,17 @@ class GradientMeasurement:
         moments = moments_from_log(self._sums)
         found = torch.zeros(3, dtype=torch.float64)
         if moments.micro_batches > 1:
-            norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-            mean = float(norm) / self.loss_scale / moments.tokens
+            # In float32: the norm of a gradient of half precision, scaled, is beyond its range.
+            norms = [
+                torch.linalg.vector_norm(p.grad, dtype=_wide(p.grad.dtype))
+                for p in parameters
+                if p.grad is not None
+            ]
+            mean = (
+                float(torch.linalg.vector_norm(torch.stack(norms)))
+                / self.loss_scale
+                / moments.tokens
+            )
             found[:2] = torch.tensor(variance_and_squared_gradient(moments, mean**2))
             found[2] = 1
         if dist.is_available() and dist.is_initialized():
@@ -217,6 +226,10 @@ class _Measured:
 
     def log(self, sample_size: Any) -> dict[str, torch.Tensor]:
         return {} if self._probe is None else self._measurement._finish(sample_size)
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
 
 
 def _every_other(sample: dict[str, Any], first: int, padding: int) -> dict[str, Any]:

@@ -8,6 +8,8 @@ import torch.distributed as dist
 
 from ..nn.carried_state import CarriedState, State, join_copies, split_copies
 
+WIDE = (torch.float32, torch.float64)
+
 
 class StreamStates:
     """Keep the state of the streams that this worker reads.
@@ -21,6 +23,8 @@ class StreamStates:
         # By first stream of the micro-batch, then by replica.
         self.states: dict[int, dict[int, State]] = {}
         self._next: dict[int, State] = {}
+        # The window last read by each micro-batch, and the states it started from.
+        self._last: dict[int, tuple[int, dict[int, State] | None]] = {}
         # What this worker read itself: restored states of other workers' streams grow old here.
         self._own: set[int] = set()
         self._gathered: dict[int, dict[int, State]] = {}
@@ -30,13 +34,17 @@ class StreamStates:
     ) -> CarriedState:
         """Return the state that a pass starts from.
 
+        A window may be read again, as an update that overflowed with ``--amp`` is made once more;
+        it then starts from where it started.
+
         Args:
             first_stream: the smallest stream number of the micro-batch.
             window: number of the window in the epoch; the first one starts from zeros.
             replicas: the replica numbers of the pass.
             device: where the model is; a restored state is not there yet.
         """
-        states = self.states.get(first_stream)
+        last, started_from = self._last.get(first_stream, (None, None))
+        states = started_from if last == window else self.states.get(first_stream)
         if window == 0 or states is None:
             return CarriedState()
         chosen = [0] * len(replicas) if self.shared else replicas
@@ -47,11 +55,16 @@ class StreamStates:
         if state.value is not None:
             self._next.update(split_copies(state.value, replicas))
 
-    def commit(self, first_stream: int) -> None:
-        """Let the next window of these streams start from what the passes ended with."""
+    def commit(self, first_stream: int, window: int) -> None:
+        """Let the window after ``window`` of these streams start from what the passes ended with.
+
+        What overflowed in half precision becomes zero: it would spoil all windows to come.
+        """
         if self._next:
             kept = {0: self._next[0]} if self.shared else self._next
-            self.states[first_stream] = kept
+            if self._last.get(first_stream, (None, None))[0] != window:
+                self._last[first_stream] = (window, self.states.get(first_stream))
+            self.states[first_stream] = {replica: _finite(kept[replica]) for replica in kept}
             self._own.add(first_stream)
             self._next = {}
 
@@ -81,7 +94,18 @@ class StreamStates:
     def load_state_dict(self, state_dict: dict[int, dict[int, State]]) -> None:
         """Take back what ``state_dict`` returned."""
         self._own.clear()
+        self._last.clear()
         self.states = {stream: dict(by_replica) for stream, by_replica in state_dict.items()}
+
+
+def _finite(state: State) -> State:
+    return tuple(
+        tuple(
+            part if part.dtype in WIDE else part.nan_to_num(0.0, posinf=0.0, neginf=0.0)
+            for part in layer
+        )
+        for layer in state
+    )
 
 
 def _moved(state: State, device: torch.device) -> State:

@@ -18,6 +18,8 @@ for precision in fp32 fp16 bf16; do
             --criterion "$criterion" --replicas 4 --tokens 4000 --updates 20
     done
 done
+say "half precision against float32, and overflows against plain fairseq at equal rows"
+"$BAS_PYTHON" scripts/bench/half_precision.py "$bin" --device cuda
 say "noise: against fairseq's, and in an update"
 "$BAS_PYTHON" scripts/bench/noise_time.py "$bin"
 say "partial replication"
