@@ -15,9 +15,12 @@ __all__ = ["__version__", "register"]
 def register() -> None:
     """Make fairseq's checkpoints loadable and register the plugin's components with fairseq."""
     from . import compat, run_hooks
+    from .resilience import divergence_guard, restarted_run
 
     compat.install()
     run_hooks.install()
+    divergence_guard.install()
+    restarted_run.install()
     from . import criterion, model, optim, schedule, task  # noqa: F401
 
 
