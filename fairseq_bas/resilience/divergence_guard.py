@@ -85,7 +85,7 @@ class DivergenceGuard:
         self._targets: list[int] = []
         self._calm_until = -1
         self._kind: list[Any] = []
-        self._alarmed = False
+        self._warned_at = -SLOW
         self._verdict: Verdict | None = None
 
     # -- what the task tells ------------------------------------------------------------------
@@ -136,7 +136,6 @@ class DivergenceGuard:
         if verdict is Verdict.CALM:
             # This loss is that of the weights before the update.
             self._calm_until = self._trainer.get_num_updates() - 1
-            self._alarmed = False
         elif verdict is not Verdict.RESTLESS:
             self._verdict = verdict
 
@@ -166,8 +165,8 @@ class DivergenceGuard:
             )
         if self.policy != "warn":
             self.act(reason, update)
-        elif not self._alarmed:
-            self._alarmed = True
+        elif update - self._warned_at >= SLOW:
+            self._warned_at = update
             logger.warning(self._describe(reason, update) + "; the run goes on")
 
     def act(self, reason: str, update: int) -> None:
@@ -248,7 +247,7 @@ class DivergenceGuard:
             "targets": list(self._targets),
             "calm_until": self._calm_until,
             "kind": list(self._kind),
-            "alarmed": self._alarmed,
+            "warned_at": self._warned_at,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -258,7 +257,7 @@ class DivergenceGuard:
             self.monitor.load_state_dict(state["monitor"])
             self._calm_until = state["calm_until"]
             self._kind = list(state["kind"])
-            self._alarmed = state["alarmed"]
+            self._warned_at = state["warned_at"]
 
 
 def _rank() -> int:
