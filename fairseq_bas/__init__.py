@@ -25,6 +25,12 @@ def register() -> None:
     resume.install()
     interruption.install()
     precision_hooks.install()
+    from .resilience import divergence_guard, restarted_run
+
+    compat.install()
+    run_hooks.install()
+    divergence_guard.install()
+    restarted_run.install()
     from . import criterion, model, optim, schedule, task  # noqa: F401
 
 

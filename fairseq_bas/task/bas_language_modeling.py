@@ -16,6 +16,8 @@ from ..data.train_iterator import TrainIterator
 from ..errors import refuse_with
 from ..nn.carried_state import CarriedState
 from .batch_config import BatchConfig
+from .divergence_config import DivergenceConfig
+from .guarded_update import GuardedUpdate
 from .noise_checks import check_criterion, check_model
 from .noise_config import NoiseConfig
 from .prepare_noise import prepared_language_noise
@@ -29,13 +31,19 @@ from .update import ReplicatedUpdate
 
 @dataclass
 class BasLanguageModelingConfig(
-    StreamConfig, LanguageModelingConfig, ReplicaConfig, NoiseConfig, RecipeConfig, BatchConfig
+    StreamConfig,
+    LanguageModelingConfig,
+    ReplicaConfig,
+    NoiseConfig,
+    RecipeConfig,
+    BatchConfig,
+    DivergenceConfig,
 ):
     """Hold fairseq's flags of language modelling, those of streams and of batch augmentation."""
 
 
 @register_task("bas_language_modeling", dataclass=BasLanguageModelingConfig)
-class BasLanguageModelingTask(ReplicatedUpdate, StreamReading):
+class BasLanguageModelingTask(GuardedUpdate, ReplicatedUpdate, StreamReading):
     """Predict the next word of a text read as streams; train on M copies of every stream."""
 
     has_source = False

@@ -11,6 +11,8 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from ..data.integrity import verify_dictionary, verify_split
 from ..errors import refuse_with
 from .batch_config import BatchConfig
+from .divergence_config import DivergenceConfig
+from .guarded_update import GuardedUpdate
 from .noise_checks import check_criterion, check_model
 from .noise_config import NoiseConfig
 from .prepare_noise import prepared_noise, with_sampled_subwords
@@ -21,13 +23,13 @@ from .update import ReplicatedUpdate
 
 @dataclass
 class BasTranslationConfig(
-    TranslationConfig, ReplicaConfig, NoiseConfig, RecipeConfig, BatchConfig
+    TranslationConfig, ReplicaConfig, NoiseConfig, RecipeConfig, BatchConfig, DivergenceConfig
 ):
     """Hold fairseq's translation flags and those of batch augmentation."""
 
 
 @register_task("bas_translation", dataclass=BasTranslationConfig)
-class BasTranslationTask(ReplicatedUpdate, TranslationTask):
+class BasTranslationTask(GuardedUpdate, ReplicatedUpdate, TranslationTask):
     """Translate from one language to another; train on M copies of every sentence pair."""
 
     @classmethod

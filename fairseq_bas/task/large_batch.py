@@ -207,7 +207,7 @@ class LargeBatch:
         if self.measurement.active:
             self._observe_gradients(logs, replicas)
             self._warn_if_unmeasured()
-        loss = _mean_loss(logs)
+        loss = mean_loss(logs)
         latest = self.measurement.latest
         planner.observe(
             Measured(
@@ -270,7 +270,7 @@ def _loss_scale(optimizer):
     return float(getattr(scaler, "loss_scale", 1.0))
 
 
-def _mean_loss(logs):
+def mean_loss(logs):
     """Return nats per target token of the distinct batch, or None where a loss logs neither."""
     key = "nll_loss" if "nll_loss" in logs[0] else "loss"
     tokens = sum(float(log.get("ntokens", 0)) for log in logs)
