@@ -33,6 +33,7 @@ class Worker:
             "max_sentences": cfg.dataset.batch_size,
             "required_batch_size_multiple": cfg.dataset.required_batch_size_multiple,
             "max_positions": (cfg.dataset.max_tokens, cfg.dataset.max_tokens),
+            "ignore_invalid_inputs": True,
             "seed": cfg.common.seed,
             "num_workers": cfg.dataset.num_workers,
             "grouped_shuffling": cfg.dataset.grouped_shuffling,
