@@ -90,8 +90,8 @@ class UpdatePlanner:
     def clock(self, rounds: EpochRounds, start: int) -> Clock:
         """Return how far training has come when round ``start`` of an epoch is next."""
         sentences, target_tokens = self._seen
-        part = start / len(rounds)
-        return Clock(self.num_updates(), self._epochs + part, sentences, target_tokens)
+        epochs = self._epochs + rounds.share(start)
+        return Clock(self.num_updates(), epochs, sentences, target_tokens)
 
     def reference_updates(self, clock: Clock) -> float:
         """Return how many updates of the reference batch hold what has been seen at ``clock``."""

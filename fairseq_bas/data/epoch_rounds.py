@@ -18,6 +18,7 @@ class EpochRounds:
     Args:
         sentences: (R + 1,) distinct sentences of all workers in the first r rounds.
         target_tokens: (R + 1,) their target tokens, at the lengths of the stored text.
+        before: share of the epoch that was read in other rounds before these, in [0, 1).
 
     Example:
         >>> rounds = EpochRounds.of([[0, 1], [2], [3], []], readers=2, size_of=lambda i: 10 + i)
@@ -27,6 +28,7 @@ class EpochRounds:
 
     sentences: np.ndarray
     target_tokens: np.ndarray
+    before: float = 0.0
 
     @classmethod
     def of(
@@ -34,6 +36,7 @@ class EpochRounds:
         batches: Sequence[Sequence[int]],
         readers: int,
         size_of: Callable[[np.ndarray], np.ndarray],
+        before: float = 0.0,
     ) -> "EpochRounds":
         """Add up an epoch.
 
@@ -42,16 +45,26 @@ class EpochRounds:
                 reads the w-th of every ``readers``.
             readers: workers that read different micro-batches.
             size_of: gives the target lengths (n,) of the sentences with the given indices (n,).
+            before: share of the epoch that came before these micro-batches.
         """
         lengths = np.array([len(batch) for batch in batches], dtype=np.int64)
         tokens = np.array(
             [size_of(np.asarray(batch)).sum() if len(batch) else 0 for batch in batches],
             dtype=np.int64,
         )
-        return cls(_running_total(lengths, readers), _running_total(tokens, readers))
+        return cls(_running_total(lengths, readers), _running_total(tokens, readers), before)
 
     def __len__(self) -> int:
         return len(self.sentences) - 1
+
+    def share(self, start: int) -> float:
+        """Return the share of the epoch that was read when round ``start`` is next, in [0, 1].
+
+        Example:
+            >>> EpochRounds(np.arange(5), np.arange(5), before=0.5).share(2)
+            0.75
+        """
+        return self.before + (1.0 - self.before) * start / len(self)
 
     def amount(self, start: int, stop: int) -> tuple[int, int]:
         """Return the sentences and target tokens of rounds ``start`` to ``stop`` (exclusive)."""

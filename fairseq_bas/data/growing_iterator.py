@@ -65,7 +65,10 @@ class GrowingIterator(CountingIterator):
         self.micro_batches = micro_batches
         self.chunk_size = chunk_size
         self.skip_remainder_batch = skip_remainder_batch
-        self.n = -(-micro_batches.n // chunk_size)
+        # Updates that the epoch has had in other rounds, as if they had been of this size.
+        share = rounds.before / (1.0 - rounds.before)
+        earlier = round(share * len(rounds) / chunk_size)
+        self.n = earlier + -(-micro_batches.n // chunk_size)
 
     def __len__(self) -> int:
         left = self.micro_batches.total - self.micro_batches.n

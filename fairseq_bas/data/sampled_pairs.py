@@ -70,6 +70,19 @@ class SampledPairs(BaseWrapperDataset):
             raise AttributeError(name)
         return getattr(self.dataset, name)
 
+    @classmethod
+    def grown(cls, dataset: LanguagePairDataset, growth: Sequence[float]) -> "SampledPairs":
+        """Return pairs that have the lengths of some sampling, and are never to be sampled.
+
+        Args:
+            dataset: the pairs.
+            growth: the attribute ``growth`` of the pairs that were sampled.
+        """
+        pairs = cls(dataset, None, None, range(1), seed=0, clean_replica=False)
+        pairs.growth = tuple(growth)
+        pairs._allow(math.inf, math.inf)
+        return pairs
+
     def _require_plain_pairs(self) -> None:
         flags = {"align_dataset": "--load-alignments", "buckets": "--num-batch-buckets"}
         for attribute, flag in flags.items():

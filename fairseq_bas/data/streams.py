@@ -3,6 +3,7 @@
 Shapes: B streams of a micro-batch, M copies made of each, T tokens of a window, S streams in all.
 """
 
+import functools
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from fairseq.data import FairseqDataset
 
+from .digest import digest_of
 from .stream_windows import StreamLayout
 
 Batch = dict[str, Any]
@@ -41,6 +43,11 @@ class StreamText(FairseqDataset):
     def sizes(self) -> np.ndarray:
         """Return the length of every item: one token."""
         return np.ones(len(self.tokens), dtype=np.int64)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Return a digest of the tokens."""
+        return digest_of(self.tokens)
 
     def read(self, positions: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Return inputs and labels at ``positions`` (T,), both (T,) int64."""

@@ -3,48 +3,40 @@
 It knows how much text all workers together read at every step of an epoch (``EpochRounds``), so
 that a ``GrowingIterator`` can decide from update to update how many micro-batches make it up.
 
-fairseq stores the position in an epoch as a number of micro-batches. That number means other
-sentences once ``--max-tokens`` or the number of workers has changed, and fairseq goes on silently
-with some sentences repeated and others lost. Here the layout that the position refers to is stored
-beside it and compared on resume.
+A run that goes on with another setup in the middle of an epoch reads what the epoch has left; see
+``layout_change`` and ``epoch_parts``.
 """
 
-import copy
+import dataclasses
 import functools
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from fairseq.data.iterators import CountingIterator, EpochBatchIterator
+from fairseq.data import FairseqDataset
+from fairseq.data.iterators import CountingIterator, EpochBatchIterator, ShardedIterator
 
 from ..errors import refuse_with
+from .digest import digest_of
+from .epoch_parts import Part, Rest, fairseq_order, rest_of_epoch
 from .epoch_rounds import EpochRounds
 from .growing_iterator import GrowingIterator
 from .keyed_collater import KeyedCollater
+from .layout_change import FLAGS, changed, resumed_position
 from .merged_passes import PassMerger, uncollated
+from .sampled_pairs import SampledPairs
+from .streams import StreamEpoch
 
 logger = logging.getLogger(__name__)
 
-# What decides which sentences the n-th micro-batch of a worker holds, and how users set it.
-LAYOUT_FLAGS = {
-    "max_tokens": "--max-tokens",
-    "batch_size": "--batch-size",
-    "multiple": "--required-batch-size-multiple",
-    "update_freq": "--update-freq",
-    "seed": "--seed",
-    "subword": "subword noise",
-    "batching": "the text read as",
-    "readers": "a number of workers with different micro-batches of",
-    "sentences": "a number of training sentences of",
-}
-
 
 class TrainIterator(EpochBatchIterator):
-    """Yield keyed micro-batches and refuse to resume at a position that means something else.
+    """Yield keyed micro-batches, each sentence once an epoch whatever happens in its middle.
 
     Attributes:
         companions: what else belongs to the position, by name: objects with ``state_dict`` and
-            ``load_state_dict``.
+            ``load_state_dict``; where it belongs to streams, with ``regroup`` too.
         planner: decides how much text an update holds, see ``GrowingIterator``; without one,
             fairseq groups the micro-batches.
         merger: makes the passes of an update; without one its micro-batches are the passes.
@@ -53,6 +45,8 @@ class TrainIterator(EpochBatchIterator):
     companions: dict[str, Any]
     planner: Any = None
     merger: PassMerger | None = None
+    _parts: Sequence[Part] = ()
+    _rest: Rest | None = None
 
     @classmethod
     def of(cls, iterator: EpochBatchIterator, layout: dict[str, Any]) -> "TrainIterator":
@@ -60,8 +54,9 @@ class TrainIterator(EpochBatchIterator):
 
         Args:
             iterator: the iterator over the training set, not yet started.
-            layout: values for keys of ``LAYOUT_FLAGS`` but ``readers`` and ``sentences``, where the
-                run has any, and ``replicas``, the replica schedule as text.
+            layout: ``max_tokens``, ``batch_size``, ``multiple``, ``max_positions``,
+                ``update_freq``, ``seed``, ``subword`` and ``batching`` where the run has them, see
+                ``layout_change``; and ``replicas``, the replica schedule as text.
 
         Returns:
             An iterator over the same batches.
@@ -70,20 +65,21 @@ class TrainIterator(EpochBatchIterator):
         train.__dict__.update(iterator.__dict__)
         train.companions = {}
         train.collate_fn = KeyedCollater(iterator.collate_fn, train._stand_in)
-        train.layout = {
-            **dict.fromkeys(LAYOUT_FLAGS, "none"),
-            **layout,
-            "readers": iterator.num_shards,
-            "sentences": len(iterator.dataset),
-        }
+        train.layout = {**dict.fromkeys(FLAGS, "none"), **layout, **_facts(iterator)}
         return train
 
     def _stand_in(self) -> Any:
         return self.dataset[self.frozen_batches[0][0]]
 
+    # -- position -----------------------------------------------------------------------------
+
     def state_dict(self) -> dict[str, Any]:
         """Return fairseq's position with the layout that gives it a meaning."""
-        state = {**super().state_dict(), "bas_layout": self.layout, "bas_length": len(self)}
+        state = {**super().state_dict(), "bas_layout": self.layout}
+        in_rest = self._rest is not None and state["epoch"] == self._rest.epoch
+        state["bas_parts"] = [dataclasses.asdict(part) for part in self._parts] if in_rest else []
+        batches = self._rest.batches if in_rest and self._rest else self.frozen_batches
+        state["bas_length"] = -(-len(batches) // self.num_shards)
         state["bas_companions"] = {
             name: companion.state_dict() for name, companion in self.companions.items()
         }
@@ -93,19 +89,92 @@ class TrainIterator(EpochBatchIterator):
         """Restore the position.
 
         Raises:
-            UserError: in the middle of an epoch, if the layout differs from the stored one.
+            UserError: in the middle of an epoch, if sentences would be repeated or lost.
         """
+        epoch, done = state_dict["epoch"], state_dict.get("iterations_in_epoch", 0)
+        if hasattr(self.dataset, "set_epoch"):  # before loader workers begin to read
+            self.dataset.set_epoch(epoch)
+        self._parts, self._rest = [], None
         if "bas_layout" in state_dict:
             with refuse_with():
-                self._check(state_dict["bas_layout"], state_dict)
-        super().load_state_dict(state_dict)
-        stored = state_dict.get("bas_companions", {})
+                self._parts, done = resumed_position(state_dict, self.layout)
+                if self._parts:
+                    self._rest = self._rest_of(state_dict)
+            self._report(state_dict)
+        super().load_state_dict({**state_dict, "iterations_in_epoch": done})
+        if self._rest is not None and done == 0:
+            shuffle = state_dict.get("shuffle", True)
+            self._next_epoch_itr = self._get_iterator_for_epoch(epoch, shuffle)
+        self._load_companions(state_dict, done)
+
+    def _rest_of(self, state: dict[str, Any]) -> Rest:
+        """Return what the epoch has left.
+
+        Raises:
+            ValueError: one sentence, if that is no update.
+        """
+        shuffle = state.get("shuffle", True)
+        rest = rest_of_epoch(self.dataset, state["epoch"], self._parts, self.layout, shuffle)
+        rounds = -(-len(rest.batches) // self.num_shards)
+        needed = 1 + max(self.layout["update_freq"]) if self.skip_remainder_batch else 1
+        if rounds < needed:
+            raise ValueError(
+                f"nothing that epoch {state['epoch']} has left makes up an update with "
+                f"--max-tokens {self.layout['max_tokens']}; pass a larger one, or "
+                "--reset-dataloader to start the data again at epoch 1"
+            )
+        return rest
+
+    def _load_companions(self, state: dict[str, Any], done: int) -> None:
+        stored = state.get("bas_companions", {})
         for name in self.companions.keys() & stored.keys():
             self.companions[name].load_state_dict(stored[name])
+            if hasattr(self.companions[name], "regroup"):
+                rows = self.layout["rows"] if done > 0 else None
+                self.companions[name].regroup(rows or 0)
+
+    def _report(self, state: dict[str, Any]) -> None:
+        """Log what changed."""
+        stored = {**dict.fromkeys(FLAGS, "none"), **state["bas_layout"]}
+        where = f"from epoch {state['epoch']} on"
+        if state["iterations_in_epoch"] > 0:
+            where = f"in the rest of epoch {state['epoch']} and from there on"
+        for key in changed(stored, self.layout):
+            logger.info(
+                f"{FLAGS[key]} {self.layout[key]} {where} (it was {stored[key]} in the checkpoint)"
+            )
+        if self._rest is not None:
+            left = sum(map(len, self._rest.batches))
+            logger.info(
+                f"{left} sentences of epoch {state['epoch']} were not read before the setup changed"
+            )
+        if stored["replicas"] != self.layout["replicas"]:
+            logger.info(
+                f"--bas-replicas {self.layout['replicas']} from here on "
+                f"(it was {stored['replicas']} in the checkpoint)"
+            )
+
+    # -- micro-batches ------------------------------------------------------------------------
+
+    def ordered_batches(
+        self, epoch: int, fix_batches_to_gpus: bool, shuffle: bool
+    ) -> list[Sequence[int]]:
+        """Return this reader's micro-batches of an epoch, or of what is left of it."""
+        if self._rest is None or epoch != self._rest.epoch:
+            return super().ordered_batches(epoch, fix_batches_to_gpus, shuffle)
+        shard = ShardedIterator(self._rest.batches, self.num_shards, self.shard_id, fill_value=[])
+        batches = list(shard)
+        if self._supports_prefetch:
+            self.dataset.prefetch([i for batch in batches for i in batch])
+        return batches
 
     def _get_iterator_for_epoch(
         self, epoch: int, shuffle: bool, fix_batches_to_gpus: bool = False, offset: int = 0
     ) -> CountingIterator | None:
+        if self._rest is not None and epoch != self._rest.epoch:
+            self._parts, self._rest = [], None
+        if self.dataloader is not None:  # fairseq would keep to the first epoch's choice
+            self.epoch_batch_sampler.shuffle = shuffle
         iterator = super()._get_iterator_for_epoch(epoch, shuffle, fix_batches_to_gpus, offset)
         if iterator is not None and self.planner is not None:
             rounds = self.rounds(epoch, shuffle, fix_batches_to_gpus)
@@ -134,46 +203,51 @@ class TrainIterator(EpochBatchIterator):
                     "--fix-batches-to-gpus with data loaded by --dataset-impl cached hides from "
                     "each worker what the others read; leave one of the two out"
                 )
-        reader = copy.copy(self)
-        reader._supports_prefetch = False
-        if self.grouped_shuffling:  # the order depends on the number of readers
-            shards = []
-            for reader.shard_id in range(self.num_shards):
-                shards.append(reader.ordered_batches(epoch, fix_batches_to_gpus, shuffle))
-            batches = [batch for round_ in zip(*shards, strict=True) for batch in round_]
+        before = 0.0
+        if self._rest is not None and epoch == self._rest.epoch:
+            batches, before = self._rest.batches, self._rest.before
         else:
-            reader.num_shards, reader.shard_id = 1, 0
-            batches = reader.ordered_batches(epoch, fix_batches_to_gpus, shuffle)
-        return EpochRounds.of(
-            batches, self.num_shards, functools.partial(target_sizes, self.dataset)
-        )
+            shuffle = shuffle and not self.disable_shuffling
+            batches = fairseq_order(self.frozen_batches, epoch, self.layout, shuffle)
+        size_of = functools.partial(target_sizes, self.dataset)
+        return EpochRounds.of(batches, self.num_shards, size_of, before)
 
-    def _check(self, stored: dict[str, Any], state: dict[str, Any]) -> None:
-        stored = {**dict.fromkeys(LAYOUT_FLAGS, "none"), **stored}
-        changed = [key for key in LAYOUT_FLAGS if stored[key] != self.layout[key]]
-        done = state["iterations_in_epoch"]
-        if changed and done > 0:
-            was = " and ".join(f"{LAYOUT_FLAGS[key]} {stored[key]}" for key in changed)
-            now = " and ".join(f"{LAYOUT_FLAGS[key]} {self.layout[key]}" for key in changed)
-            raise ValueError(
-                f"the checkpoint stopped after {done} of {state['bas_length']} micro-batches of "
-                f"epoch {state['epoch']} with {was}, and with {now} that position would repeat "
-                f"some sentences and lose others; go on with {was}, or pass --reset-dataloader to "
-                "start the data again at epoch 1"
-            )
-        for key in changed:
-            logger.info(
-                f"{LAYOUT_FLAGS[key]} {self.layout[key]} from epoch {state['epoch']} on "
-                f"(it was {stored[key]} in the checkpoint)"
-            )
-        if stored["replicas"] != self.layout["replicas"]:
-            logger.info(
-                f"--bas-replicas {self.layout['replicas']} from here on "
-                f"(it was {stored['replicas']} in the checkpoint)"
-            )
+
+def _facts(iterator: EpochBatchIterator) -> dict[str, Any]:
+    """Return the part of a layout that an iterator knows itself."""
+    dataset = iterator.dataset
+    reads_streams = isinstance(dataset, StreamEpoch)
+    return {
+        "readers": iterator.num_shards,
+        "sentences": len(dataset),
+        "grouped": iterator.grouped_shuffling,
+        "order_seed": iterator.seed + iterator.epoch,
+        "shuffle_seed": iterator.seed,
+        "growth": list(dataset.growth) if isinstance(dataset, SampledPairs) else None,
+        "digest": data_digest(dataset),
+        "streams": dataset.layout.num_streams if reads_streams else None,
+        "rows": len(iterator.frozen_batches[0]) if reads_streams else None,
+    }
 
 
 def target_sizes(dataset: Any, indices: np.ndarray) -> np.ndarray:
     """Return the target lengths (n,) of the sentences ``indices`` (n,) as they are stored."""
     sizes = getattr(dataset, "tgt_sizes", None)
     return (dataset.sizes if sizes is None else sizes)[indices]
+
+
+def data_digest(dataset: FairseqDataset) -> str:
+    """Return a digest of the lengths of all sentences, in order; of streams, of all tokens.
+
+    Args:
+        dataset: the training set; sampled segmentations do not matter.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    if isinstance(dataset, StreamEpoch):
+        return dataset.text.digest
+    stored: Any = dataset.dataset if isinstance(dataset, SampledPairs) else dataset
+    source = getattr(stored, "src_sizes", None)
+    arrays = [stored.sizes] if source is None else [source, getattr(stored, "tgt_sizes", None)]
+    return digest_of(*(np.asarray(array) for array in arrays if array is not None))

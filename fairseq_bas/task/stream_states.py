@@ -97,6 +97,41 @@ class StreamStates:
         self._last.clear()
         self.states = {stream: dict(by_replica) for stream, by_replica in state_dict.items()}
 
+    def regroup(self, rows: int) -> None:
+        """Deal restored states to micro-batches of other sizes.
+
+        Args:
+            rows: streams of a micro-batch; 0 to forget all states, as at the end of an epoch.
+        """
+        firsts = sorted(self.states) if rows > 0 else []
+        one_by_one = {
+            first + row: {replica: _row(state, row) for replica, state in by_replica.items()}
+            for first in firsts
+            for by_replica in (self.states[first],)
+            for row in range(len(next(iter(by_replica.values()))[0][0]))
+        }
+        self.states = {
+            first: _joined([one_by_one[s] for s in range(first, first + rows) if s in one_by_one])
+            for first in range(0, len(one_by_one), rows or 1)
+        }
+
+
+def _row(state: State, row: int) -> State:
+    return tuple((hidden[row : row + 1], cell[row : row + 1]) for hidden, cell in state)
+
+
+def _joined(streams: list[dict[int, State]]) -> dict[int, State]:
+    """Put streams into one micro-batch; replicas that some of them lack begin as the first one."""
+    replicas = sorted(set().union(*streams))
+    chosen = {r: [by_r.get(r, by_r[min(by_r)]) for by_r in streams] for r in replicas}
+    return {
+        replica: tuple(
+            (torch.cat([hidden for hidden, _ in layers]), torch.cat([cell for _, cell in layers]))
+            for layers in zip(*states, strict=True)
+        )
+        for replica, states in chosen.items()
+    }
+
 
 def _finite(state: State) -> State:
     return tuple(

@@ -99,9 +99,17 @@ class ReplicatedUpdate(AdversarialUpdate):
     def _batches_change_by_epoch(self, dataset, update_epoch_batch_itr=False, **_):
         return update_epoch_batch_itr
 
-    def _layout(self, max_tokens=None, max_sentences=None, required_batch_size_multiple=1, **_):
+    def _layout(
+        self,
+        max_tokens=None,
+        max_sentences=None,
+        required_batch_size_multiple=1,
+        max_positions=None,
+        **_,
+    ):
         return {
             "max_tokens": max_tokens,
+            "max_positions": max_positions,
             "batch_size": max_sentences,
             "multiple": required_batch_size_multiple,
             "update_freq": list(self.cfg.update_freq),

@@ -121,34 +121,26 @@ def stopped(toy, tmp_path_factory):
     return save_dir
 
 
-@pytest.mark.parametrize("flag", [("--max-tokens", 100), ("--batch-size", 6), ("--seed", 2)])
-def test_resume_with_other_batches_is_refused_with_the_flag_to_pass(toy, tmp_path, stopped, flag):
+def test_resume_with_other_data_is_refused(toy, tmp_path, stopped):
+    """In the middle of an epoch, with the test set in place of the training set."""
     copy = shutil.copytree(stopped, tmp_path / "ck")
-    flags = ("--batch-size", 4, "--bas-replicas", 2, *flag, "--max-update", 9)
-    sentence = refusal(train(toy, copy, *flags))
-    before = {"--max-tokens": 200, "--batch-size": 4, "--seed": 1}[flag[0]]
+    other = type(toy)(text=toy.text, bin=shutil.copytree(toy.bin, tmp_path / "bin"))
+    for path in other.bin.glob("test.*"):
+        shutil.copy(path, path.with_name(path.name.replace("test", "train")))
+    sentence = refusal(train(other, copy, "--batch-size", 4, "--max-update", 9))
     assert sentence.startswith("the checkpoint stopped after 7 of 15 micro-batches of epoch 1")
-    assert f"go on with {flag[0]} {before}, or pass --reset-dataloader" in sentence
+    assert "go on with a number of training sentences of 60, or pass --reset-data" in sentence
 
 
-def test_resume_with_other_workers_is_refused_and_reset_dataloader_helps(toy, tmp_path, stopped):
+def test_resume_with_other_batches_says_what_holds_from_where(toy, tmp_path, stopped):
     copy = shutil.copytree(stopped, tmp_path / "ck")
-    flags = tiny_transformer(toy, copy, task="bas_translation")
-    flags = (*flags, *MIDDLE, "--batch-size", 4, "--bas-replicas", 2, "--max-update", 9)
-    for result in run_workers(2, "fairseq_cli.train", *flags, check=False):
-        assert "different micro-batches of 1, or pass --reset-dataloader" in refusal(result)
-    results = run_workers(2, "fairseq_cli.train", *flags, "--reset-dataloader")
-    assert [x["num_updates"] for x in json_log(results[0], "train_inner")] == ["8", "9"]
-
-
-def test_resume_with_other_subword_sampling_is_refused(toy_pieces, tmp_path):
-    """Sampled sentences are longer, so other sentences share a micro-batch."""
-    flags = (*MIDDLE, "--batch-size", 4)
-    assert train(toy_pieces, tmp_path / "ck", *flags, "--max-update", 7).returncode == 0
-    model = ("--bas-subword-model", toy_pieces.text / "spm.model")
-    noise = (*flags, "--bas-source-noise", "subword=0.2", *model, "--max-update", 9)
-    sentence = refusal(train(toy_pieces, tmp_path / "ck", *noise))
-    assert "with subword noise none, and with subword noise 0.2 and 0 with" in sentence
+    flags = (*MIDDLE, "--batch-size", 6, "--bas-replicas", 2, "--max-update", 9)
+    result = train(toy, copy, *flags)
+    assert "--batch-size 6 in the rest of epoch 1 and from there on (it was 4 in" in result.stdout
+    assert "32 sentences of epoch 1 were not read before the setup changed" in result.stdout
+    assert [x["bsz"] for x in json_log(result, "train_inner")] == ["6", "6"]
+    anew = train(toy, copy, *flags, "--reset-dataloader", "--max-update", 11)
+    assert [x["num_updates"] for x in json_log(anew, "train_inner")] == ["10", "11"]
 
 
 def test_resume_with_another_number_of_copies_goes_on_and_says_so(toy, tmp_path, stopped):

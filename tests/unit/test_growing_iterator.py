@@ -4,13 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
-from fairseq import options, tasks
 from fairseq.data import iterators
 from fairseq.dataclass.configs import DistributedTrainingConfig
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
 from fairseq_bas.data.epoch_rounds import EpochRounds
 from fairseq_bas.task.batch_checks import check_backend
+from tests.data_worker import Worker
 from tests.helpers import tiny_awd_lstm_lm, tiny_transformer
 
 SCHEDULES = {
@@ -19,49 +18,6 @@ SCHEDULES = {
     "tokens": "0.05kt@0,0.2kt@1e",
     "ramp": "linear:from=1x,to=6x,over=2e",
 }
-
-
-class Worker:
-    """What a worker of a run has of the data: its task and the iterator over its micro-batches."""
-
-    def __init__(self, flags, readers, reader, state=None):
-        parser = options.get_training_parser()
-        cfg = convert_namespace_to_omegaconf(
-            options.parse_args_and_arch(parser, [str(flag) for flag in flags])
-        )
-        cfg.task.distributed_world_size = readers
-        self.task = tasks.setup_task(cfg.task)
-        self.task.load_dataset("train")
-        self.planner = self.task.large_batch.planner
-        self.updates = 0 if state is None else state["updates"]
-        self.planner.num_updates = lambda: self.updates
-        self.flags = {"max_tokens": cfg.dataset.max_tokens, "max_sentences": cfg.dataset.batch_size}
-        self.shard = {"num_shards": readers, "shard_id": reader}
-        self.open(1 if state is None else state["position"]["epoch"])
-        if state is not None:
-            self.epoch_iterator.load_state_dict(state["position"])
-
-    def open(self, epoch):
-        """Get the iterator of an epoch, as the trainer does."""
-        self.epoch_iterator = self.task.get_batch_iterator(
-            self.task.dataset("train"), epoch=epoch, **self.flags, **self.shard
-        )
-
-    def epoch(self, stop_after=None):
-        """Yield the updates of the next epoch as lists of tuples of sentence ids."""
-        batches = self.epoch_iterator.next_epoch_itr(shuffle=True)
-        groups = iterators.GroupedIterator(batches, 1)
-        self.planner.begin_epoch(self.epoch_iterator.epoch)
-        for count in itertools.count(1):
-            if not groups.has_next() or (stop_after is not None and count > stop_after):
-                return
-            group = next(groups)
-            self.updates += 1
-            yield [() if b["is_empty"] else tuple(b["id"].tolist()) for b in group]
-
-    def state(self):
-        """Return what a checkpoint would hold of it."""
-        return {"updates": self.updates, "position": self.epoch_iterator.state_dict()}
 
 
 def flags(toy, tmp_path, schedule):

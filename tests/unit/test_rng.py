@@ -51,5 +51,5 @@ def test_fingerprint_names_the_seed_and_the_scheme():
     assert fingerprint(1) == "4bad6cec"
     assert set(STREAMS) == {
         *("dropout", "source_noise", "target_noise", "subword", "layerdrop"),
-        *("forward_masks", "bptt", "rotation", "curvature"),
+        *("forward_masks", "bptt", "rotation", "curvature", "rest"),
     }
