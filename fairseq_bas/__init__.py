@@ -15,9 +15,11 @@ __all__ = ["__version__", "register"]
 def register() -> None:
     """Make fairseq's checkpoints loadable and register the plugin's components with fairseq."""
     from . import compat, run_hooks
+    from .resilience import workers
 
     compat.install()
     run_hooks.install()
+    workers.install()
     from . import criterion, model, optim, schedule, task  # noqa: F401
 
 

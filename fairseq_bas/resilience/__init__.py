@@ -1,0 +1,1 @@
+"""What keeps a run and its checkpoints whole when machines, disks and losses fail."""
