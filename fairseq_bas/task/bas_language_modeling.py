@@ -25,11 +25,18 @@ from .stream_config import StreamConfig, StreamPlan
 from .stream_reading import StreamReading
 from .stream_states import StreamStates
 from .update import ReplicatedUpdate
+from .worker_config import WorkerConfig
 
 
 @dataclass
 class BasLanguageModelingConfig(
-    StreamConfig, LanguageModelingConfig, ReplicaConfig, NoiseConfig, RecipeConfig, BatchConfig
+    StreamConfig,
+    LanguageModelingConfig,
+    ReplicaConfig,
+    NoiseConfig,
+    RecipeConfig,
+    BatchConfig,
+    WorkerConfig,
 ):
     """Hold fairseq's flags of language modelling, those of streams and of batch augmentation."""
 
