@@ -15,10 +15,11 @@ __all__ = ["__version__", "register"]
 def register() -> None:
     """Make fairseq's checkpoints loadable and register the plugin's components with fairseq."""
     from . import compat, run_hooks
-    from .resilience import worker_timeout, workers
+    from .resilience import no_eval, worker_timeout, workers
 
     compat.install()
     run_hooks.install()
+    no_eval.install()
     worker_timeout.install()
     workers.install()
     from . import criterion, model, optim, schedule, task  # noqa: F401

@@ -13,6 +13,7 @@
 #   --wait SECONDS          how long machines wait for each other to meet (default 600)
 #   --timeout SECONDS       how long a worker waits for another in an update before it takes it
 #                           for lost (default 30 with several machines, else torch's own limit)
+#   --address ADDRESS     of this machine for the others (default: that which it has towards HOST)
 #   --interface IF          network interface of the workers (default: that of the address)
 #
 # fairseq_bas is the user directory unless the flags name one. BAS_PYTHON says which Python runs.
@@ -33,7 +34,7 @@ read_launch_options() { # fills the variables below and FLAGS, what follows --
             cpu=1
             shift
         else
-            read_options "workers restarts machines rank-of-machine meet wait timeout interface" \
+            read_options "workers restarts machines rank-of-machine meet wait timeout address interface" \
                 "${@:1:2}"
             shift 2
         fi
@@ -61,7 +62,7 @@ check_machines() {
         die "--machines $machines needs --meet HOST:PORT, an address of the first of them"
 }
 
-cpu="" workers="" restarts=0 machines=1 rank_of_machine=0 meet="" wait=600 timeout="" interface=""
+cpu="" workers="" restarts=0 machines=1 rank_of_machine=0 meet="" wait=600 timeout="" address="" interface=""
 read_launch_options "$@"
 check_machines
 has_flag --cpu && cpu=1
@@ -84,6 +85,7 @@ fi
 options=(--workers "${workers:-gpu}" --machines "$machines" --rank-of-machine "$rank_of_machine"
     --restarts "$restarts" --wait "$wait")
 [ -z "$meet" ] || options+=(--meet "$meet")
+[ -z "$address" ] || options+=(--address "$address")
 [ -z "$interface" ] || options+=(--interface "$interface")
 PYTHONPATH="$BAS_ROOT${PYTHONPATH:+:$PYTHONPATH}" exec "$BAS_PYTHON" \
     -m fairseq_bas.resilience.launcher "${options[@]}" -- \

@@ -11,6 +11,7 @@ Run by ``scripts/launch.sh``. The elastic agent of torch does the work; it is ch
 """
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -42,6 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--meet", default="127.0.0.1:0", help="HOST:PORT of the first machine")
     parser.add_argument("--restarts", type=int, default=0)
     parser.add_argument("--wait", type=int, default=600, help="seconds for machines to meet")
+    parser.add_argument("--address", default=None, help="of this machine, for the others")
     parser.add_argument("--interface", default=None)
     parser.add_argument("command", nargs=argparse.REMAINDER, help="-- program and its arguments")
     return parser
@@ -60,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _launch(args)
     except ChildFailedError as error:
-        print(f"{PROG}: {_explanation(error)}", file=sys.stderr)
+        print(f"{PROG}: {_explanation(error)}; see above for why", file=sys.stderr)
     except (RendezvousError, ConnectionError, TimeoutError) as error:
         print(
             f"{PROG}: the machines lost each other, or did not meet within {args.wait} s at "
@@ -78,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _launch(args: argparse.Namespace) -> int:
     if args.machines > 1:
         host, port = parse_meeting(args.meet)
-        address = own_address(host)
+        address = args.address or own_address(host)
     else:
         host, port, address = "127.0.0.1", 0, "127.0.0.1"
     interface = args.interface or interface_of(address)
@@ -105,6 +107,7 @@ def _launch(args: argparse.Namespace) -> int:
         local_addr=address,
         signals_to_handle="SIGINT,SIGHUP,SIGQUIT",
     )
+    logging.disable(logging.ERROR)  # torch's own account of failures; ours is one line
     _bind_stores(address)
     api.LocalElasticAgent = _Agent
     program, *arguments = args.command[1:] if args.command[:1] == ["--"] else args.command
@@ -134,6 +137,7 @@ class _Agent(local_elastic_agent.LocalElasticAgent):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        self._failures: dict[int, Any] = {}
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, self._forward)
 
@@ -158,7 +162,21 @@ class _Agent(local_elastic_agent.LocalElasticAgent):
         result = super()._monitor_workers(worker_group)
         if any(_is_refused(failure) for failure in result.failures.values()):
             self._remaining_restarts = 0
+        self._failures = result.failures
         return result
+
+    def _restart_workers(self, worker_group: WorkerGroup) -> None:
+        reason = "another machine does"
+        if self._failures:
+            reason = _explanation(ChildFailedError("", self._failures))
+        left = self._remaining_restarts
+        print(
+            f"{PROG}: all workers start again from the newest checkpoint, as {reason} "
+            f"({left} more restarts allowed)",
+            file=sys.stderr,
+            flush=True,
+        )
+        super()._restart_workers(worker_group)
 
 
 def _is_refused(failure: Any) -> bool:
@@ -170,7 +188,7 @@ def _explanation(error: ChildFailedError) -> str:
     if failure.exitcode < 0:
         how = f"was ended by {failure.signal_name()}"
     else:
-        how = f"failed with exit code {failure.exitcode}; it or another one told why above"
+        how = f"failed with exit code {failure.exitcode}"
     return f"worker {rank} {how}"
 
 
