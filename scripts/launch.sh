@@ -73,7 +73,10 @@ fi
 [ -z "$workers" ] || need_whole "$workers"
 has_flag --user-dir || FLAGS+=(--user-dir "$BAS_ROOT/fairseq_bas")
 [ "$machines" -eq 1 ] || timeout="${timeout:-30}"
-[ -z "$timeout" ] || FLAGS+=(--bas-worker-timeout "$timeout")
+if [ -n "$timeout" ]; then
+    need_whole "$timeout"
+    FLAGS+=(--bas-worker-timeout "$timeout")
+fi
 if [ -z "${OMP_NUM_THREADS:-}" ] && [ -n "$cpu" ]; then
     use_threads
     OMP_NUM_THREADS=$((OMP_NUM_THREADS > workers ? OMP_NUM_THREADS / workers : 1))
@@ -83,7 +86,7 @@ if [ "$machines" -eq 1 ] && [ "${workers:-0}" -eq 1 ] && [ "$restarts" -eq 0 ]; 
     exec "$BAS_PYTHON" -m fairseq_cli.train "${FLAGS[@]}"
 fi
 options=(--workers "${workers:-gpu}" --machines "$machines" --rank-of-machine "$rank_of_machine"
-    --restarts "$restarts" --wait "$wait")
+    --restarts "$restarts" --wait "$wait" --timeout "${timeout:-600}")
 [ -z "$meet" ] || options+=(--meet "$meet")
 [ -z "$address" ] || options+=(--address "$address")
 [ -z "$interface" ] || options+=(--interface "$interface")

@@ -6,15 +6,20 @@ Run by ``scripts/launch.sh``. The elastic agent of torch does the work; it is ch
   listen on all addresses of a machine.
 - SIGTERM and SIGUSR1 are passed on to the workers, which save a checkpoint; this process waits for
   them without a limit and ends with their exit code 75. torchrun kills them after 30 seconds.
+- A machine that is cut off notices it. The agent of torch waits for an answer of the store forever.
 - A refused flag or file ends the run at once: a restart would be refused alike.
 - What went wrong is told in one line.
 """
 
 import argparse
+import functools
 import logging
+import math
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -43,6 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--meet", default="127.0.0.1:0", help="HOST:PORT of the first machine")
     parser.add_argument("--restarts", type=int, default=0)
     parser.add_argument("--wait", type=int, default=600, help="seconds for machines to meet")
+    parser.add_argument("--timeout", type=float, default=30, help="seconds until one is lost")
     parser.add_argument("--address", default=None, help="of this machine, for the others")
     parser.add_argument("--interface", default=None)
     parser.add_argument("command", nargs=argparse.REMAINDER, help="-- program and its arguments")
@@ -63,13 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _launch(args)
     except ChildFailedError as error:
         print(f"{PROG}: {_explanation(error)}; see above for why", file=sys.stderr)
-    except (RendezvousError, ConnectionError, TimeoutError) as error:
-        print(
-            f"{PROG}: the machines lost each other, or did not meet within {args.wait} s at "
-            f"{args.meet} ({type(error).__name__}); start the same command again on each machine "
-            "to go on from the newest checkpoint",
-            file=sys.stderr,
-        )
+    except (RendezvousError, ConnectionError, TimeoutError):
+        print(_parted(args), file=sys.stderr)
     except SignalException as error:
         return 128 + error.sigval
     except (ValueError, OSError) as error:
@@ -109,7 +110,7 @@ def _launch(args: argparse.Namespace) -> int:
     )
     logging.disable(logging.ERROR)  # torch's own account of failures; ours is one line
     _bind_stores(address)
-    api.LocalElasticAgent = _Agent
+    api.LocalElasticAgent = functools.partial(_Agent, args)
     program, *arguments = args.command[1:] if args.command[:1] == ["--"] else args.command
     api.elastic_launch(config, program)(*arguments)
     return 0
@@ -135,9 +136,12 @@ def _bind_stores(address: str) -> None:
 class _Agent(local_elastic_agent.LocalElasticAgent):
     """The agent of torch, for workers that save on a signal and may refuse their input."""
 
-    def __init__(self, *args: Any, **kwargs: Any):
+    def __init__(self, options: argparse.Namespace, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        self._options = options
         self._failures: dict[int, Any] = {}
+        self._deadline = math.inf
+        threading.Thread(target=self._watch_the_agent, daemon=True).start()
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, self._forward)
 
@@ -153,7 +157,26 @@ class _Agent(local_elastic_agent.LocalElasticAgent):
         handlers = getattr(self._pcontext, "subprocess_handlers", {})
         return [handler.proc for handler in handlers.values()]
 
+    def _watch_the_agent(self) -> None:
+        """End everything when the agent has been stuck in a call to the store for too long."""
+        while time.monotonic() < self._deadline:
+            time.sleep(0.5)
+        for process in self._processes():
+            process.kill()
+        print(_parted(self._options), file=sys.stderr, flush=True)
+        os._exit(1)
+
+    def _rendezvous(self, worker_group: WorkerGroup) -> None:
+        self._deadline = time.monotonic() + self._options.wait + self._options.timeout
+        super()._rendezvous(worker_group)
+        self._deadline = time.monotonic() + self._options.timeout
+
+    def _exit_barrier(self) -> None:
+        self._deadline = math.inf
+        super()._exit_barrier()
+
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
+        self._deadline = time.monotonic() + self._options.timeout
         codes = [process.poll() for process in self._processes()]
         if INTERRUPTED in codes and all(code in (None, 0, INTERRUPTED) for code in codes):
             if None in codes:  # another one is still writing the checkpoint
@@ -181,6 +204,14 @@ class _Agent(local_elastic_agent.LocalElasticAgent):
 
 def _is_refused(failure: Any) -> bool:
     return bool(isinstance(failure.error_file_data, dict) and failure.error_file_data.get(REFUSED))
+
+
+def _parted(options: argparse.Namespace) -> str:
+    return (
+        f"{PROG}: the machines lost each other, or did not meet within {options.wait} s at "
+        f"{options.meet}; start the same command again on each machine to go on from the newest "
+        "checkpoint"
+    )
 
 
 def _explanation(error: ChildFailedError) -> str:

@@ -48,10 +48,11 @@ def _tell(error: BaseException) -> None:
     """Print the reason, or wait until the worker that was first has done so."""
     try:
         store = torch.distributed.distributed_c10d._get_default_store()
+        store.set_timeout(timedelta(seconds=3))
         if store.add("bas_failures", 1) > 1:
-            store.wait(["bas_told"], timedelta(seconds=5))
+            store.wait(["bas_told"], timedelta(seconds=3))
             return
-    except Exception:  # the process that kept the store has died
+    except Exception:  # the process that kept the store has died or cannot be reached
         store = None
     if _is_lost_connection(error):
         print(_explanation(error), file=sys.stderr, flush=True)
