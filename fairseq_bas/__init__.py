@@ -15,22 +15,22 @@ __all__ = ["__version__", "register"]
 def register() -> None:
     """Make fairseq's checkpoints loadable and register the plugin's components with fairseq."""
     from . import compat, run_hooks
-    from .precision import hooks as precision_hooks
+    from .precision import hooks as precision
+    from .resilience import (
+        divergence_guard,
+        interruption,
+        no_eval,
+        restarted_run,
+        resume,
+        save,
+        worker_timeout,
+        workers,
+    )
 
-    compat.install()
-    run_hooks.install()
-    from .resilience import interruption, resume, save
-
-    save.install()
-    resume.install()
-    interruption.install()
-    precision_hooks.install()
-    from .resilience import divergence_guard, restarted_run
-
-    compat.install()
-    run_hooks.install()
-    divergence_guard.install()
-    restarted_run.install()
+    for part in (compat, run_hooks, no_eval, worker_timeout, workers, save, resume, interruption):
+        part.install()
+    for part in (precision, divergence_guard, restarted_run):
+        part.install()
     from . import criterion, model, optim, schedule, task  # noqa: F401
 
 

@@ -27,6 +27,7 @@ from .stream_config import StreamConfig, StreamPlan
 from .stream_reading import StreamReading
 from .stream_states import StreamStates
 from .update import ReplicatedUpdate
+from .worker_config import WorkerConfig
 
 
 @dataclass
@@ -38,6 +39,7 @@ class BasLanguageModelingConfig(
     RecipeConfig,
     BatchConfig,
     DivergenceConfig,
+    WorkerConfig,
 ):
     """Hold fairseq's flags of language modelling, those of streams and of batch augmentation."""
 

@@ -19,11 +19,18 @@ from .prepare_noise import prepared_noise, with_sampled_subwords
 from .recipe import RecipeConfig, recipe_values
 from .replica_config import ReplicaConfig
 from .update import ReplicatedUpdate
+from .worker_config import WorkerConfig
 
 
 @dataclass
 class BasTranslationConfig(
-    TranslationConfig, ReplicaConfig, NoiseConfig, RecipeConfig, BatchConfig, DivergenceConfig
+    TranslationConfig,
+    ReplicaConfig,
+    NoiseConfig,
+    RecipeConfig,
+    BatchConfig,
+    DivergenceConfig,
+    WorkerConfig,
 ):
     """Hold fairseq's translation flags and those of batch augmentation."""
 
