@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -113,7 +114,8 @@ def _lines(facts: Mapping[str, Any]) -> list[str]:
     builds = ", ".join(f"{name} {version}" for name, version in facts["fairseq"].items())
     names = ("python", *LIBRARIES)
     versions = ", ".join(f"{name} {facts[name]}" for name in names if facts[name])
-    lines = [f"fairseq_bas {__version__}, fairseq from {builds or 'nowhere'}", versions]
+    lines = [f"fairseq_bas {__version__}, fairseq from {builds or 'nowhere'}"]
+    lines += textwrap.wrap(versions, 90)
     for device in facts["devices"]:
         lines.append(
             f"{device['name']}, {device['gib']:.1f} GiB, driver for CUDA {facts['driver']}"

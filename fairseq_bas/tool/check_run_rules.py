@@ -72,7 +72,7 @@ def _metric(cfg: Any) -> Iterator[Finding]:
             "at its first checkpoint; pass --eval-bleu too"
         )
     if wants_bleu and not cfg.checkpoint.maximize_best_checkpoint_metric:
-        yield problem(
+        yield warning(
             "--best-checkpoint-metric bleu without --maximize-best-checkpoint-metric keeps the "
             "worst checkpoint as the best; pass both"
         )

@@ -28,7 +28,7 @@ def read_flags(flags: Sequence[str], refuse: Callable[[Any, str], NoReturn] | No
         refuse: called with the parser and what it says of wrong flags; default is argparse's way.
 
     Raises:
-        ValueError: if there is no bound on a micro-batch.
+        ValueError: if there is no model, or no bound on a micro-batch.
         SystemExit: by argparse, for flags that do not exist.
     """
     register()
@@ -36,7 +36,14 @@ def read_flags(flags: Sequence[str], refuse: Callable[[Any, str], NoReturn] | No
     parser.prog = "fairseq-bas plan"
     if refuse is not None:
         parser.error = functools.partial(refuse, parser)
-    arguments = options.parse_args_and_arch(parser, list(flags))
+    try:
+        arguments = options.parse_args_and_arch(parser, list(flags))
+    except RuntimeError as error:
+        if str(error):
+            raise
+        raise ValueError(
+            "no model is named; pass --arch, as in --arch transformer"
+        ) from error
     with warnings.catch_warnings(action="ignore"):  # of hydra, about how fairseq calls it
         cfg = convert_namespace_to_omegaconf(arguments)
     add_defaults(cfg)
