@@ -26,6 +26,7 @@ from .version import __version__
 PROG = "fairseq-bas"
 
 COMMANDS = {
+    "check": "fairseq_bas.tool.check",
     "plan": "fairseq_bas.tool.plan",
     "perplexity": "fairseq_bas.tool.perplexity",
     "score": "fairseq_bas.tool.score",

@@ -2,27 +2,23 @@
 
 fairseq maps its data into memory and trusts them: a file cut off by a full disk or an
 interrupted copy is noticed only when a batch touches the missing part, in an error that does
-not name the file. These checks read headers, file sizes and the last index entry, so they cost
-the same for ten sentences and for a hundred million.
-
-An index (``PREFIX.idx``) of the memory-mapped format holds, little-endian: 9 bytes of magic,
-version (uint64), code of the token type (uint8), number of sentences n (uint64), n lengths in
-tokens (int32), n offsets in bytes into ``PREFIX.bin`` (int64).
+not name the file, and a token that the dictionary lacks ends in an index error of the embedding.
+These checks read headers, sizes and the index, 12 bytes a sentence, and where the size of the
+dictionary is given the tokens too, once.
 """
 
 import os
-import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-_MAGIC = b"MMIDIDX\x00\x00"
-_HEADER = struct.Struct("<9sQBQ")
-_VERSION = 1
-_ITEM_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 8, 7: 8, 8: 2, 9: 4, 10: 8}
+from .token_file import AGAIN, HEADER, TokenFile, read_header
+
 _OTHER_FORMATS = (b"TNTIDX\x00\x00", b"HUFFIDX\x00")  # lazy and cached; Huffman-coded
 _SPECIAL_SYMBOLS = ("<s>", "<pad>", "</s>", "<unk>")
-_AGAIN = "run fairseq-preprocess again"
+_ENTRIES_AT_ONCE = 1 << 20
+_TOKENS_AT_ONCE = 1 << 23
 
 
 def is_mmap_dataset(prefix: str | os.PathLike[str]) -> bool:
@@ -46,25 +42,40 @@ def is_mmap_dataset(prefix: str | os.PathLike[str]) -> bool:
         return True
 
 
-def verify_mmap_dataset(prefix: str | os.PathLike[str]) -> int:
-    """Check the header and the sizes of ``PREFIX.idx`` and ``PREFIX.bin`` against each other.
+def verify_mmap_dataset(
+    prefix: str | os.PathLike[str],
+    vocabulary_size: int | None = None,
+    *,
+    shortest: int = 1,
+) -> int:
+    """Check ``PREFIX.idx`` and ``PREFIX.bin``: header, sizes, index, and the tokens on request.
 
     Args:
         prefix: path of the data set without ``.idx`` and ``.bin``.
+        vocabulary_size: entries of the dictionary with special symbols; tokens must be below it.
+            None does not read the tokens.
+        shortest: tokens of a sentence at least, end of sentence included.
 
     Returns:
         The number of sentences, 0 or more.
 
     Raises:
-        ValueError: if a file is missing, is no index, or is not as long as the index says.
+        ValueError: if a file is missing, is no index, is not as long as the index says, or if the
+            index or a token is out of bounds.
     """
     index, data = (Path(f"{os.fspath(prefix)}.{suffix}") for suffix in ("idx", "bin"))
-    for file in (index, data):
-        if not file.is_file():
-            raise ValueError(f"{file} does not exist; {_AGAIN}")
-    count, item_bytes = _read_header(index)
-    _require_size(index, _HEADER.size + 12 * count, f"for {count} sentences")
-    _require_size(data, _described_bytes(index, count, item_bytes), f"according to {index.name}")
+    for path in (index, data):
+        if not path.is_file():
+            raise ValueError(f"{path} does not exist; {AGAIN}")
+    count, dtype = read_header(index)
+    _require_size(index, HEADER.size + 12 * count, f"for {count} sentences")
+    file = TokenFile(prefix)
+    last = max(0, count - 1)
+    ends = file.offsets(last, count) + file.lengths(last, count) * np.int64(dtype.itemsize)
+    _require_size(data, int(ends.sum()), f"according to {index.name}")
+    _verify_index(file, index, shortest)
+    if vocabulary_size is not None:
+        _verify_tokens(file, data, vocabulary_size)
     return count
 
 
@@ -76,6 +87,7 @@ def verify_split(
     *,
     combine: bool = False,
     require_target: bool = True,
+    vocabularies: Mapping[str, int] | None = None,
 ) -> int | None:
     """Check a split of a translation corpus: both sides are there, whole, parallel, not empty.
 
@@ -89,6 +101,8 @@ def verify_split(
         target_lang: target language, e.g. ``de``.
         combine: check the numbered parts of the split too, as fairseq trains on all of them.
         require_target: False accepts a split without a target side, which can be translated.
+        vocabularies: language -> entries of its dictionary with special symbols, to check the
+            tokens; None does not read them.
 
     Returns:
         The number of sentence pairs over all parts; None if a part is not memory-mapped, in
@@ -100,7 +114,7 @@ def verify_split(
     total: int | None = 0
     part = 0
     while prefix := _find_part(data_dir, f"{split}{part or ''}", source_lang, target_lang):
-        count = _verify_pair(prefix, source_lang, target_lang, require_target)
+        count = _verify_pair(prefix, source_lang, target_lang, require_target, vocabularies or {})
         total = None if total is None or count is None else total + count
         part += 1
         if not combine:
@@ -114,12 +128,16 @@ def verify_split(
     return total
 
 
-def verify_monolingual_split(data_dir: str | os.PathLike[str], split: str) -> int | None:
+def verify_monolingual_split(
+    data_dir: str | os.PathLike[str], split: str, vocabulary_size: int | None = None
+) -> int | None:
     """Check a split of a text without translation: it is there, whole and not empty.
 
     Args:
         data_dir: folder written by ``fairseq-preprocess --only-source``.
         split: name of the split, e.g. ``train``.
+        vocabulary_size: entries of the dictionary with special symbols, to check the tokens; None
+            does not read them.
 
     Returns:
         The number of sentences; None if it is not memory-mapped and was not checked.
@@ -135,9 +153,9 @@ def verify_monolingual_split(data_dir: str | os.PathLike[str], split: str) -> in
             f"{os.fspath(data_dir)} holds no {split}.idx; pass the --destdir of fairseq-preprocess "
             "--only-source"
         )
-    count = verify_mmap_dataset(prefix)
+    count = verify_mmap_dataset(prefix, vocabulary_size, shortest=0)
     if count == 0:
-        raise ValueError(f"{prefix}.idx holds no sentence; {_AGAIN} on text that is not empty")
+        raise ValueError(f"{prefix}.idx holds no sentence; {AGAIN} on text that is not empty")
     return count
 
 
@@ -156,7 +174,7 @@ def verify_dictionary(data_dir: str | os.PathLike[str], lang: str | None = None)
     """
     path = Path(data_dir, f"dict.{lang}.txt" if lang else "dict.txt")
     if not path.is_file():
-        raise ValueError(f"{path} does not exist; {_AGAIN} or name the languages of the data")
+        raise ValueError(f"{path} does not exist; {AGAIN} or name the languages of the data")
     seen = set(_SPECIAL_SYMBOLS)
     number = 0
     try:
@@ -164,39 +182,45 @@ def verify_dictionary(data_dir: str | os.PathLike[str], lang: str | None = None)
             for number, line in enumerate(file, start=1):
                 _add_entry(line, f"line {number} of {path}", seen)
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text; {_AGAIN}") from error
+        raise ValueError(f"{path} is not UTF-8 text; {AGAIN}") from error
     if number == 0:
-        raise ValueError(f"{path} has no entries; {_AGAIN} on text that is not empty")
+        raise ValueError(f"{path} has no entries; {AGAIN} on text that is not empty")
     return number
 
 
-def _read_header(index: Path) -> tuple[int, int]:
-    """Return the number of sentences and the bytes of one token."""
-    with index.open("rb") as file:
-        header = file.read(_HEADER.size)
-    if len(header) < _HEADER.size:
-        raise ValueError(
-            f"{index} is cut off: it has {len(header)} bytes, its header alone needs "
-            f"{_HEADER.size}; {_AGAIN}"
-        )
-    magic, version, code, count = _HEADER.unpack(header)
-    if magic != _MAGIC:
-        raise ValueError(f"{index} is not a fairseq index: it starts with {magic!r}; {_AGAIN}")
-    if version != _VERSION or code not in _ITEM_BYTES:
-        raise ValueError(
-            f"{index} has version {version} and token type {code}, known are version {_VERSION} "
-            f"and types 1 to {max(_ITEM_BYTES)}; {_AGAIN}"
-        )
-    return count, _ITEM_BYTES[code]
+def _verify_index(file: TokenFile, index: Path, shortest: int) -> None:
+    """Require that every sentence has a length and begins where the one before ends."""
+    expected = 0
+    for first in range(0, len(file), _ENTRIES_AT_ONCE):
+        stop = first + _ENTRIES_AT_ONCE
+        lengths, offsets = file.lengths(first, stop).astype(np.int64), file.offsets(first, stop)
+        ends = expected + np.cumsum(lengths) * file.dtype.itemsize
+        begins = np.concatenate(([expected], ends[:-1]))
+        wrong = np.flatnonzero((lengths < shortest) | (offsets != begins))
+        if len(wrong):
+            place = int(wrong[0])
+            raise ValueError(
+                f"{index} is damaged: sentence {first + place + 1} of {len(file)} has "
+                f"{lengths[place]} tokens from byte {offsets[place]}, and should have at least "
+                f"{shortest} from byte {begins[place]}; {AGAIN}"
+                + (", with --workers 1" if offsets[place] < 0 else "")
+            )
+        expected = int(ends[-1])
 
 
-def _described_bytes(index: Path, count: int, item_bytes: int) -> int:
-    """Return how many bytes of data the index describes: where its last sentence ends."""
-    if count == 0:
-        return 0
-    lengths = np.memmap(index, "<i4", mode="r", offset=_HEADER.size, shape=(count,))
-    offsets = np.memmap(index, "<i8", mode="r", offset=_HEADER.size + 4 * count, shape=(count,))
-    return int(offsets[-1]) + int(lengths[-1]) * item_bytes
+def _verify_tokens(file: TokenFile, data: Path, vocabulary_size: int) -> None:
+    """Require that every token is an entry of the dictionary."""
+    total = data.stat().st_size // file.dtype.itemsize
+    for first in range(0, total, _TOKENS_AT_ONCE):
+        tokens = file.tokens(first, min(_TOKENS_AT_ONCE, total - first))
+        # Comparisons of whole pieces would take twice as long as the two extremes.
+        if int(tokens.min()) < 0 or int(tokens.max()) >= vocabulary_size:
+            place = int(np.flatnonzero((tokens < 0) | (tokens >= vocabulary_size))[0])
+            raise ValueError(
+                f"{data} holds token {tokens[place]} at place {first + place}, and its dictionary "
+                f"has {vocabulary_size} entries with the special symbols, so it is damaged or "
+                f"belongs to another dictionary; {AGAIN}, or put back the dictionary that was used"
+            )
 
 
 def _require_size(file: Path, expected: int, reason: str) -> None:
@@ -204,7 +228,7 @@ def _require_size(file: Path, expected: int, reason: str) -> None:
     if actual != expected:
         problem = "is cut off" if actual < expected else "does not match its index"
         raise ValueError(
-            f"{file} {problem}: it has {actual} bytes and needs {expected} {reason}; {_AGAIN}"
+            f"{file} {problem}: it has {actual} bytes and needs {expected} {reason}; {AGAIN}"
         )
 
 
@@ -221,21 +245,25 @@ def _find_part(
 
 
 def _verify_pair(
-    prefix: str, source_lang: str, target_lang: str, require_target: bool
+    prefix: str,
+    source_lang: str,
+    target_lang: str,
+    require_target: bool,
+    vocabularies: Mapping[str, int],
 ) -> int | None:
     """Return the number of pairs, or None if a side is not memory-mapped."""
     source, target = f"{prefix}.{source_lang}", f"{prefix}.{target_lang}"
     if not (is_mmap_dataset(source) and is_mmap_dataset(target)):
         return None
-    count = verify_mmap_dataset(source)
+    count = verify_mmap_dataset(source, vocabularies.get(source_lang))
     if count == 0:
-        raise ValueError(f"{source}.idx holds no sentences; {_AGAIN} on text that is not empty")
+        raise ValueError(f"{source}.idx holds no sentences; {AGAIN} on text that is not empty")
     if not require_target and not any(os.path.exists(target + end) for end in (".idx", ".bin")):
         return count
-    target_count = verify_mmap_dataset(target)
+    target_count = verify_mmap_dataset(target, vocabularies.get(target_lang))
     if count != target_count:
         raise ValueError(
-            f"{source} has {count} sentences but {target} has {target_count}; {_AGAIN} on "
+            f"{source} has {count} sentences but {target} has {target_count}; {AGAIN} on "
             "parallel text"
         )
     return count
@@ -247,7 +275,7 @@ def _add_entry(line: str, place: str, seen: set[str]) -> None:
     entry = line.rstrip()
     token, _, count = entry.removesuffix(flag).rpartition(" ")
     if not (token and count.lstrip("-").isdecimal()):
-        raise ValueError(f"{place} is not TOKEN COUNT but {line.rstrip()[:40]!r}; {_AGAIN}")
+        raise ValueError(f"{place} is not TOKEN COUNT but {line.rstrip()[:40]!r}; {AGAIN}")
     if token in seen and not entry.endswith(flag):
         raise ValueError(f"{place} repeats the token {token!r}; remove the line")
     seen.add(token)

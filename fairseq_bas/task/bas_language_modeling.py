@@ -81,7 +81,7 @@ class BasLanguageModelingTask(GuardedUpdate, ReplicatedUpdate, StreamReading):
         paths = utils.split_paths(self.cfg.data)
         directory = paths[(epoch - 1) % len(paths)]
         with refuse_with():
-            verify_monolingual_split(directory, split)
+            verify_monolingual_split(directory, split, len(self.dictionary))
         if self.stream_plan.reads_streams:
             sentences = data_utils.load_indexed_dataset(
                 str(Path(directory, split)), self.dictionary, self.cfg.dataset_impl, combine=combine

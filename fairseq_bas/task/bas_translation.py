@@ -63,6 +63,10 @@ class BasTranslationTask(GuardedUpdate, ReplicatedUpdate, TranslationTask):
                 combine=combine,
                 # fairseq translates test sets that have no target side.
                 require_target=split == self.cfg.train_subset or split.startswith("valid"),
+                vocabularies={
+                    self.cfg.source_lang: len(self.src_dict),
+                    self.cfg.target_lang: len(self.tgt_dict),
+                },
             )
         super().load_dataset(split, epoch=epoch, combine=combine, **kwargs)
         if split == self.cfg.train_subset:

@@ -99,11 +99,15 @@ def make_report(flags: list[str], with_memory: bool = True) -> Any:
     warnings = merged(
         {str(course.outlook): warnings_of(facts_of(planned, course)) for course in planned.courses}
     )
-    return Report(planned, memory, warnings, notes_of(planned, _checkpoint(cfg)), flags)
+    return Report(planned, memory, warnings, notes_of(planned, checkpoint_to_resume(cfg)), flags)
 
 
-def _checkpoint(cfg: Any) -> str | None:
-    """Return the checkpoint that training would go on from, if there is one."""
+def checkpoint_to_resume(cfg: Any) -> str | None:
+    """Return the checkpoint that training would go on from, if there is one.
+
+    Args:
+        cfg: fairseq's config.
+    """
     restored = cfg.checkpoint.restore_file
     in_folder = os.path.join(cfg.checkpoint.save_dir, os.path.basename(restored))
     return next((path for path in (restored, in_folder) if os.path.isfile(path)), None)

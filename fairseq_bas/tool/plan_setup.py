@@ -1,10 +1,11 @@
 """What a plan needs of a run: everything that fairseq-train builds before its trainer."""
 
+import functools
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from fairseq import optim, options, tasks, utils
@@ -19,20 +20,30 @@ from ..data.train_iterator import TrainIterator
 logger = logging.getLogger(__name__)
 
 
-def read_flags(flags: Sequence[str]) -> Any:
+def read_flags(flags: Sequence[str], refuse: Callable[[Any, str], NoReturn] | None = None) -> Any:
     """Read the flags of fairseq-train into fairseq's config, with this plugin at hand.
 
     Args:
         flags: data directory and flags, as for fairseq-train; ``--user-dir`` may be left out.
+        refuse: called with the parser and what it says of wrong flags; default is argparse's way.
 
     Raises:
-        ValueError: if there is no bound on a micro-batch.
+        ValueError: if there is no model, or no bound on a micro-batch.
         SystemExit: by argparse, for flags that do not exist.
     """
     register()
     parser = options.get_training_parser()
     parser.prog = "fairseq-bas plan"
-    arguments = options.parse_args_and_arch(parser, list(flags))
+    if refuse is not None:
+        parser.error = functools.partial(refuse, parser)
+    try:
+        arguments = options.parse_args_and_arch(parser, list(flags))
+    except RuntimeError as error:
+        if str(error):
+            raise
+        raise ValueError(
+            "no model is named; pass --arch, as in --arch transformer"
+        ) from error
     with warnings.catch_warnings(action="ignore"):  # of hydra, about how fairseq calls it
         cfg = convert_namespace_to_omegaconf(arguments)
     add_defaults(cfg)

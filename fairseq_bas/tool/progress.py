@@ -37,15 +37,19 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def step(self) -> None:
-        """Count one step."""
-        self.count += 1
+    def step(self, count: int = 1) -> None:
+        """Count so many steps."""
+        self.count += count
         now = time.monotonic()
         if self._bar is not None:
-            self._bar.update()
+            self._bar.update(count)
         elif now - self._said >= _SECONDS:
             self._said = now
             print(self.line(now - self._begun), file=sys.stderr, flush=True)
+
+    def reach(self, count: int) -> None:
+        """Note that so many steps are done in all."""
+        self.step(count - self.count)
 
     def line(self, seconds: float) -> str:
         """Return how far it is as one line.
