@@ -82,6 +82,13 @@ def test_full_disk_ends_with_one_line_and_leaves_the_checkpoint_before(toy, trai
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_folder_that_cannot_be_written_is_refused_before_training(toy, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    run = run_cli("fairseq_cli.train", *flags(toy, tmp_path / "file" / "ck"), check=False)
+    assert run.returncode == 1 and "Traceback" not in run.stderr
+    assert "file/ck cannot be written: Not a directory (ENOTDIR);" in run.stderr.splitlines()[-1]
+
+
 def test_patience_counts_on_over_a_restart(toy, tmp_path):
     """With a learning rate of almost zero, the first validation stays the best to 3 digits."""
     common = (
