@@ -25,7 +25,7 @@ def is_our_config(cfg: Any) -> bool:
     """Tell the same from the config of a run."""
     from ..task.update import ReplicatedUpdate
 
-    task = TASK_REGISTRY.get(getattr(cfg.task, "_name", None))
+    task = TASK_REGISTRY.get(getattr(getattr(cfg, "task", None), "_name", None))
     return isinstance(task, type) and issubclass(task, ReplicatedUpdate)
 
 

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fairseq import checkpoint_utils
+from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
 from fairseq.trainer import Trainer
 
-from .agreement import is_ours, raise_everywhere
+from ..errors import UserError
+from .agreement import is_our_config, is_ours, raise_everywhere
 from .digest import save_with_digest
 from .whole_file import copy_whole, write_whole
 
@@ -27,16 +29,21 @@ def install() -> None:
     checkpoint_utils.torch_persistent_save = _whole(persistent_save)
     Trainer.save_checkpoint = _written_whole(Trainer.save_checkpoint)
     checkpoint_utils.save_checkpoint = _agreed(checkpoint_utils.save_checkpoint)
+    verify_directory = checkpoint_utils.verify_checkpoint_directory
+    checkpoint_utils.verify_checkpoint_directory = _refused_in_one_line(verify_directory)
+    distributed_utils.call_main = _telling_whose(distributed_utils.call_main)
 
 
 class _Saving:
     """Say whether a save of ours is going on, and how many there were.
 
     Attributes:
+        command_is_ours: what is known of the run before it has a trainer.
         depth: of calls within each other.
         complete: saves that wrote ``checkpoint_last.pt``, on every worker the same.
     """
 
+    command_is_ours = False
     depth = 0
     complete = 0
 
@@ -105,12 +112,40 @@ def _agreed(save_checkpoint: Callable[..., Any]) -> Callable[..., Any]:
     return agreed
 
 
+def _telling_whose(call_main: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(call_main)
+    def telling(cfg: Any, *args: Any, **kwargs: Any) -> Any:
+        _Saving.command_is_ours = is_our_config(cfg)
+        return call_main(cfg, *args, **kwargs)
+
+    return telling
+
+
+def _refused_in_one_line(verify_directory: Callable[[str], None]) -> Callable[[str], None]:
+    @functools.wraps(verify_directory)
+    def refused(save_dir: str) -> None:
+        try:
+            verify_directory(save_dir)
+        except OSError as error:
+            if not _Saving.command_is_ours:
+                raise
+            raise UserError(
+                f"--save-dir {save_dir} cannot be written: {_cause(error)}; pass another one, or "
+                "free space, mend the disk or ask for the right to write there"
+            ) from error
+
+    return refused
+
+
 def _explanation(error: OSError, save_dir: str) -> str:
     """Say in one sentence which file could not be written, why, and what to do."""
-    code = errno.errorcode.get(error.errno or 0)
-    cause = (error.strerror or str(error)) + (f" ({code})" if code else "")
     return (
-        f"{os.fspath(error.filename or save_dir)} could not be written: {cause}; the checkpoints "
-        "saved before are as they were: free space or mend the disk, and start the same command "
-        "again to go on from the newest"
+        f"{os.fspath(error.filename or save_dir)} could not be written: {_cause(error)}; the "
+        "checkpoints saved before are as they were: free space or mend the disk, and start the "
+        "same command again to go on from the newest"
     )
+
+
+def _cause(error: OSError) -> str:
+    code = errno.errorcode.get(error.errno or 0)
+    return (error.strerror or str(error)) + (f" ({code})" if code else "")

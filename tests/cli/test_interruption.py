@@ -22,9 +22,9 @@ def flags(toy, save_dir, *extra):
 
 @pytest.fixture(scope="module")
 def trained(toy, tmp_path_factory):
-    """Ten updates with a checkpoint after every other."""
+    """An epoch and a part of the next, with a checkpoint after every other update."""
     save_dir = tmp_path_factory.mktemp("trained")
-    train_here(flags(toy, save_dir, *SAVE_OFTEN, "--max-update", 10))
+    train_here(flags(toy, save_dir, *SAVE_OFTEN, "--max-update", 14))
     return save_dir
 
 
@@ -38,16 +38,16 @@ def damaged_copy(trained, folder, names):
 
 
 def test_damaged_newest_checkpoint_is_named_and_the_one_before_used(toy, trained, tmp_path):
-    [newest] = trained.glob("checkpoint_*_8.pt")
-    [copy_of_last] = trained.glob("checkpoint_*_10.pt")
+    [newest] = trained.glob("checkpoint_*_12.pt")
+    [copy_of_last] = trained.glob("checkpoint_*_14.pt")
     damaged_copy(trained, tmp_path, {"checkpoint_last.pt", copy_of_last.name})
-    run = run_cli("fairseq_cli.train", *flags(toy, tmp_path, *SAVE_OFTEN, "--max-update", 10))
+    run = run_cli("fairseq_cli.train", *flags(toy, tmp_path, *SAVE_OFTEN, "--max-update", 14))
     [warning] = [
         line for line in run.stdout.splitlines() if "| WARNING |" in line and "goes on" in line
     ]
     assert "checkpoint_last.pt is damaged: its content is not that" in warning
-    assert f"goes on from {newest.name} (update 8), and the 2 updates after it" in warning
-    assert [line["num_updates"] for line in json_log(run, "train_inner")] == ["9", "10"]
+    assert f"goes on from {newest.name} (update 12), and the 2 updates after it" in warning
+    assert [line["num_updates"] for line in json_log(run, "train_inner")] == ["13", "14"]
     assert_bit_equal(
         last_checkpoint(trained), last_checkpoint(tmp_path), "model", "last_optimizer_state"
     )
@@ -58,11 +58,11 @@ def test_named_damaged_checkpoint_and_damaged_ones_only_are_refused(toy, trained
     damaged_copy(trained, tmp_path, {path.name for path in trained.iterdir()})
     for extra in ([], ["--restore-file", tmp_path / "checkpoint_last.pt"]):
         with pytest.raises(SystemExit, match=r"checkpoint_last.pt is damaged: .* there is no comp"):
-            train_here(flags(toy, tmp_path, *SAVE_OFTEN, "--max-update", 10, *extra))
+            train_here(flags(toy, tmp_path, *SAVE_OFTEN, "--max-update", 14, *extra))
     damaged_copy(trained, tmp_path, {"checkpoint_last.pt"})
     with pytest.raises(SystemExit, match=r"is damaged: .* pass --restore-file .*, the newest"):
         extra = ("--restore-file", tmp_path / "checkpoint_last.pt")
-        train_here(flags(toy, tmp_path, *SAVE_OFTEN, "--max-update", 10, *extra))
+        train_here(flags(toy, tmp_path, *SAVE_OFTEN, "--max-update", 14, *extra))
 
 
 def test_full_disk_ends_with_one_line_and_leaves_the_checkpoint_before(toy, trained, tmp_path):
@@ -74,18 +74,25 @@ def test_full_disk_ends_with_one_line_and_leaves_the_checkpoint_before(toy, trai
     resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, limits[1]))
     try:
         with pytest.raises(
-            SystemExit, match=r"checkpoint_\d_12.pt could not be .*large \(EFBIG\);"
+            SystemExit, match=r"checkpoint_\d_16.pt could not be .*large \(EFBIG\);"
         ):
-            train_here(flags(toy, tmp_path, *SAVE_OFTEN, "--max-update", 14))
+            train_here(flags(toy, tmp_path, *SAVE_OFTEN, "--max-update", 18))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_folder_that_cannot_be_written_is_refused_before_training(toy, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    run = run_cli("fairseq_cli.train", *flags(toy, tmp_path / "file" / "ck"), check=False)
+    assert run.returncode == 1 and "Traceback" not in run.stderr
+    assert "file/ck cannot be written: Not a directory (ENOTDIR);" in run.stderr.splitlines()[-1]
+
+
 def test_patience_counts_on_over_a_restart(toy, tmp_path):
     """With a learning rate of almost zero, the first validation stays the best to 3 digits."""
     common = (
-        *("--lr", 1e-12, "--max-epoch", 6, "--patience", 3, "--no-epoch-checkpoints"),
+        *("--lr", 1e-6, "--max-epoch", 6, "--patience", 3, "--no-epoch-checkpoints"),
         *("--lr-scheduler", "reduce_lr_on_plateau", "--lr-patience", 0, "--lr-threshold", 0.5),
     )
     whole = train_here(flags(toy, tmp_path / "whole", *common))
