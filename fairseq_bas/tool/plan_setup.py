@@ -41,9 +41,7 @@ def read_flags(flags: Sequence[str], refuse: Callable[[Any, str], NoReturn] | No
     except RuntimeError as error:
         if str(error):
             raise
-        raise ValueError(
-            "no model is named; pass --arch, as in --arch transformer"
-        ) from error
+        raise ValueError("no model is named; pass --arch, as in --arch transformer") from error
     with warnings.catch_warnings(action="ignore"):  # of hydra, about how fairseq calls it
         cfg = convert_namespace_to_omegaconf(arguments)
     add_defaults(cfg)
