@@ -11,11 +11,11 @@ within its tensors is not noticed here but by torch. The tar archives of torch 0
 """
 
 import os
-import pickle
 import pickletools
 import re
 import struct
 import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -77,7 +77,7 @@ def unsafe_globals(path: str | os.PathLike[str]) -> list[str]:
             return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
         except (RuntimeError, OSError) as error:
             raise ValueError("the directory at the end of its archive is missing") from error
-        except (pickle.UnpicklingError, EOFError, struct.error, ValueError) as error:
+        except Exception as error:  # a damaged pickle may make its reader raise anything
             reason = str(error) or "unexpected end"
             raise ValueError(f"its content is not that of torch.save: {reason}") from error
 
@@ -130,6 +130,8 @@ def damage(path: str | os.PathLike[str]) -> str | None:
         return f"is not a checkpoint written by torch.save: it starts with {start[:8]!r}"
     try:
         unsafe_globals(path)
+        if not is_legacy:
+            _require_stored_plain(path)
         is_as_written = matches_digest(path)
     except ValueError as error:
         return f"is incomplete or damaged: it has {size} bytes and {error}"
@@ -187,6 +189,23 @@ def _values_after(file: BinaryIO, key: str) -> list[int]:
     except (ValueError, IndexError):
         pass  # the file ends before the pickle does
     return values
+
+
+def _require_stored_plain(path: str | os.PathLike[str]) -> None:
+    """Refuse an archive whose members are compressed: a few bytes could fill the memory.
+
+    Raises:
+        ValueError: if ``torch.save``, which compresses nothing, has not written the archive.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            sizes = [(member.file_size, member.compress_size) for member in archive.infolist()]
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, struct.error) as error:
+        raise ValueError("the directory at the end of its archive is damaged") from error
+    if any(whole != stored for whole, stored in sizes) or sum(
+        stored for _, stored in sizes
+    ) > os.path.getsize(path):
+        raise ValueError("its archive is compressed, which torch.save never does")
 
 
 def _way_out(path: str | os.PathLike[str]) -> str:

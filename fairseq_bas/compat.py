@@ -27,7 +27,7 @@ from omegaconf.base import ContainerMetadata, Metadata
 from omegaconf.nodes import AnyNode
 
 from .checkpoint import verify_checkpoint
-from .errors import refuse_with
+from .errors import UserError, refuse_with
 from .resilience.agreement import first_worker_decides
 
 try:
@@ -91,7 +91,14 @@ def _verified(load: Callable[..., Any]) -> Callable[..., Any]:
     def verified(*args: Any, **kwargs: Any) -> Any:
         path = next(iter(signature.bind(*args, **kwargs).arguments.values()))
         _verify(path)
-        return load(*args, **kwargs)
+        try:
+            state = load(*args, **kwargs)
+        except Exception as error:
+            # A damaged pickle may ask for anything; what it raises says nothing to its reader.
+            raise _unreadable(path, f"{type(error).__name__}: {error}") from error
+        if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
+            raise _unreadable(path, "it holds no weights of a model")
+        return state
 
     return verified
 
@@ -114,6 +121,14 @@ def _verified_for_all_workers(load_checkpoint: Callable[..., Any]) -> Callable[.
         return load_checkpoint(self, filename, *args, **kwargs)
 
     return verified
+
+
+def _unreadable(path: str, reason: str) -> UserError:
+    reason = " ".join(reason.split())[:300]
+    return UserError(
+        f"{path} cannot be read as a checkpoint of fairseq ({reason}), so it is damaged or another "
+        "program's; pass another checkpoint"
+    )
 
 
 def _verify(path: str) -> None:

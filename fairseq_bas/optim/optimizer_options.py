@@ -1,6 +1,7 @@
 """Options of optimizers as people write them in flags, read without running them."""
 
 import ast
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +28,8 @@ def parse_options(text: str) -> dict[str, Any]:
         "or None, as in weight_decay=0.1,betas=(0.9,0.99)"
     )
     try:
-        call = ast.parse(f"dict({text.strip()})", mode="eval").body
+        with warnings.catch_warnings(action="ignore"):  # of the syntax, which is not Python's here
+            call = ast.parse(f"dict({text.strip()})", mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         raise problem from None
     # Text such as "a=1).b(c=2" is a call too, of something else than the name.

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def require_matplotlib(figure: str | None) -> None:
 
 
 def write_report(path: str, lines: Iterable[str]) -> None:
-    """Write a report.
+    """Write a report: at every moment the path has the old content or all of the new one.
 
     Args:
         path: file to create or replace.
@@ -60,6 +61,20 @@ def write_report(path: str, lines: Iterable[str]) -> None:
     Raises:
         OSError: if it cannot be written.
     """
+    if os.path.exists(path) and not os.path.isfile(path):  # such as a pipe
+        _write(path, lines)
+        return
+    target = os.path.realpath(path)
+    part = f"{target}.{os.getpid()}.part"
+    try:
+        _write(part, lines)
+        os.replace(part, target)
+    finally:
+        if os.path.exists(part):
+            os.remove(part)
+
+
+def _write(path: str, lines: Iterable[str]) -> None:
     with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         file.writelines(lines)
 
