@@ -29,8 +29,8 @@ def register() -> None:
 
     for part in (compat, run_hooks, no_eval, worker_timeout, workers, save, resume, interruption):
         part.install()
-    # Precision turns the error of a run that cannot go on into its last line, so whoever may go back
-    # instead must be asked before.
+    # Precision makes the error of a run that cannot go on its last line, so the guard, which may go
+    # back instead, comes before.
     for part in (divergence_guard, precision, restarted_run):
         part.install()
     from . import criterion, model, optim, schedule, task  # noqa: F401
