@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from fairseq.data.iterators import EpochBatchIterator
+
 Batch = dict[str, Any]
 
 
@@ -33,3 +35,28 @@ class KeyedCollater:
         batch["first_sentence"] = int(batch["id"].min())
         batch["is_empty"] = is_empty
         return batch
+
+
+class StandIn:
+    """Return a sentence for workers that have none left: the first of the first micro-batch.
+
+    Loader processes that are not forked get it without the iterator, which knows the trainer.
+
+    Args:
+        iterator: over the training batches.
+    """
+
+    def __init__(self, iterator: EpochBatchIterator):
+        self._dataset, self._iterator, self._index = iterator.dataset, iterator, None
+
+    def __call__(self) -> Any:
+        """Return the example."""
+        return self._dataset[self._first()]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_dataset": self._dataset, "_iterator": None, "_index": self._first()}
+
+    def _first(self) -> Any:
+        if self._iterator is not None:
+            self._index = self._iterator.frozen_batches[0][0]
+        return self._index

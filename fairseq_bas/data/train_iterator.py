@@ -22,7 +22,7 @@ from .digest import digest_of
 from .epoch_parts import Part, Rest, fairseq_order, rest_of_epoch
 from .epoch_rounds import EpochRounds
 from .growing_iterator import GrowingIterator
-from .keyed_collater import KeyedCollater
+from .keyed_collater import KeyedCollater, StandIn
 from .layout_change import FLAGS, changed, resumed_position
 from .merged_passes import PassMerger, uncollated
 from .sampled_pairs import SampledPairs
@@ -64,12 +64,9 @@ class TrainIterator(EpochBatchIterator):
         train = cls.__new__(cls)
         train.__dict__.update(iterator.__dict__)
         train.companions = {}
-        train.collate_fn = KeyedCollater(iterator.collate_fn, train._stand_in)
+        train.collate_fn = KeyedCollater(iterator.collate_fn, StandIn(train))
         train.layout = {**dict.fromkeys(FLAGS, "none"), **layout, **_facts(iterator)}
         return train
-
-    def _stand_in(self) -> Any:
-        return self.dataset[self.frozen_batches[0][0]]
 
     # -- position -----------------------------------------------------------------------------
 
