@@ -12,7 +12,7 @@
 #   --meet HOST:PORT        address of the first machine and a port that is free there
 #   --wait SECONDS          how long machines wait for each other to meet (default 600)
 #   --timeout SECONDS       how long a worker waits for another in an update before it takes it
-#                           for lost (default 30 with several machines, else torch's own limit)
+#                           for lost (default 20 with several machines, else torch's own limit)
 #   --address ADDRESS     of this machine for the others (default: that which it has towards HOST)
 #   --interface IF          network interface of the workers (default: that of the address)
 #
@@ -72,7 +72,7 @@ if [ -n "$cpu" ]; then
 fi
 [ -z "$workers" ] || need_whole "$workers"
 has_flag --user-dir || FLAGS+=(--user-dir "$BAS_ROOT/fairseq_bas")
-[ "$machines" -eq 1 ] || timeout="${timeout:-30}"
+[ "$machines" -eq 1 ] || timeout="${timeout:-20}"
 if [ -n "$timeout" ]; then
     need_whole "$timeout"
     FLAGS+=(--bas-worker-timeout "$timeout")

@@ -7,6 +7,8 @@ Run by ``scripts/launch.sh``. The elastic agent of torch does the work; it is ch
 - SIGTERM and SIGUSR1 are passed on to the workers, which save a checkpoint; this process waits for
   them without a limit and ends with their exit code 75. torchrun kills them after 30 seconds.
 - A machine that is cut off notices it. The agent of torch waits for an answer of the store forever.
+- The first machine has the first workers, in every start, so that sums have the same order.
+- Restarted workers get a new store. torch keeps the old one, in which gloo finds dead addresses.
 - A refused flag or file ends the run at once: a restart would be refused alike.
 - What went wrong is told in one line.
 """
@@ -141,6 +143,7 @@ class _Agent(local_elastic_agent.LocalElasticAgent):
         self._options = options
         self._failures: dict[int, Any] = {}
         self._deadline = math.inf
+        self._number_machines()
         threading.Thread(target=self._watch_the_agent, daemon=True).start()
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, self._forward)
@@ -167,9 +170,24 @@ class _Agent(local_elastic_agent.LocalElasticAgent):
         os._exit(1)
 
     def _rendezvous(self, worker_group: WorkerGroup) -> None:
+        """Meet, and give the workers a new store: the old one names dead workers' addresses."""
         self._deadline = time.monotonic() + self._options.wait + self._options.timeout
+        meeting: Any = worker_group.spec.rdzv_handler
+        meeting._bootstrap_store_info = meeting._shared_tcp_store_server = None
         super()._rendezvous(worker_group)
         self._deadline = time.monotonic() + self._options.timeout
+
+    def _number_machines(self) -> None:
+        """Number the machines as the user does; torch sorts them by the text of their address."""
+        meeting: Any = self.get_worker_group().spec.rdzv_handler
+        next_rendezvous = meeting.next_rendezvous
+
+        def numbered() -> Any:
+            info = next_rendezvous()
+            info._rank = self._options.rank_of_machine
+            return info
+
+        meeting.next_rendezvous = numbered
 
     def _exit_barrier(self) -> None:
         self._deadline = math.inf

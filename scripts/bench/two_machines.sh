@@ -8,7 +8,7 @@
 #     --updates U      updates of every run (default 60)
 #     --cut C          update after which the second machine is cut off (default 25)
 #     --workers N      processes of a machine (default 2)
-#     --timeout S      as of scripts/launch.sh (default 30)
+#     --timeout S      as of scripts/launch.sh (default 20)
 #     --loopback yes   two addresses, although namespaces could be had
 #
 # A small Transformer of the kind of the quickstart, 4 copies of a sentence. Runs: one process
@@ -17,7 +17,7 @@
 # started again ends bit-equal to the one left alone. Prints a report; exit code 0 or 1.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
-out="$BAS_ROOT/runs/two_machines" updates=60 cut=25 workers=2 timeout=30 loopback=""
+out="$BAS_ROOT/runs/two_machines" updates=60 cut=25 workers=2 timeout=20 loopback=""
 read_options "out updates cut workers timeout loopback" "$@"
 need_whole "$updates" "$cut" "$workers" "$timeout"
 [ "$cut" -lt "$updates" ] || die "--cut $cut is not before --updates $updates"
