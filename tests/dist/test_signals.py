@@ -2,10 +2,12 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
-from tests.helpers import free_port, json_log, start_workers, tiny_transformer
+from tests.helpers import ROOT, free_port, json_log, start_workers, tiny_transformer
 from tests.resume_runs import assert_bit_equal, last_checkpoint, train
 
 pytestmark = pytest.mark.dist
@@ -78,7 +80,19 @@ def test_parent_of_spawned_workers_passes_the_signal_on(toy, tmp_path):
     join = [*SPAWN, "legacy_ddp", "--distributed-init-method", f"tcp://127.0.0.1:{free_port()}"]
     model = tiny_transformer(toy, tmp_path, task="bas_translation")
     flags = [*model, *COMMON, "--max-update", 3000, *join]
-    [parent] = start_workers(1, "tests.dist.spawn_train", *flags)
-    texts = interrupt([parent], parent, signal.SIGTERM, 4)
-    assert parent.returncode == 75 and "Traceback" not in texts[0]
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "tests.dist.spawn_train", *map(str, flags)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,  # where spawned workers log
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    printed = []
+    for line in parent.stdout:
+        printed.append(line)
+        if '"num_updates": "4"' in line:
+            parent.terminate()
+    assert parent.wait() == 75, "".join(printed[-50:])
+    assert "Traceback" not in "".join(printed)
     assert saved_updates(tmp_path) >= 4
