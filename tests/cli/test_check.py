@@ -55,7 +55,7 @@ def test_everything_in_order_in_a_process_of_its_own(toy, trained, tmp_path):
 
 def test_environment_alone(capsys):
     code, text = check_here(capsys)
-    assert code == 0 and f"torch {torch.__version__}" in text and "data" not in text.split()
+    assert code == 0 and f"torch {torch.__version__}" in text and "data /" not in text
 
 
 def damaged(toy, folder, name, place, value):
@@ -71,7 +71,6 @@ def damaged(toy, folder, name, place, value):
     [
         ("train.en-de.de.bin", 40, b"\xff\x7f", "holds token 32767 at place 20"),
         ("train.en-de.en.idx", 30, b"\x09", "train.en-de.en.idx is damaged: sentence"),
-        ("valid.en-de.en.idx", 18, b"\x09", "does not match its index"),
         ("dict.de.txt", 0, b"\n", "line 1 of"),
     ],
 )
@@ -118,23 +117,36 @@ def test_checkpoints(toy, toy_lm, trained, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("extra", "code", "words"),
     [
-        (("--max-token", 9, "--max-epok", 1), 1, "--max-epok (did you mean --max-epoch?)"),
-        (("--bas-replicas", 0), 1, "'0' is not a whole number of at least 1"),
-        (("--max-source-positions", 8), 1, "Size of sample"),
-        (("--max-epoch", 1, "--max-tokens-valid", 3), 1, "raise --max-tokens-valid"),
-        (("--best-checkpoint-metric", "bleu"), 1, "pass --eval-bleu too"),
-        (("--arch", "transformer", "--encoder-layers", 2), 1, "holds another model"),
-        (("--optimizer", "sgd"), 1, "pass --reset-optimizer"),
-        (("--optimizer", "sgd", "--reset-optimizer", "--max-epoch", 2), 0, "would go on from"),
-        (("--valid-subset", "dev"), 1, "holds no dev.en-de.en"),
-        (("--max-epoch", 2, "--patience", 2, "--disable-validation"), 0, "--patience 2 never"),
-        (("--max-epoch", 2, "--lr", 7), 0, "--lr is given as 0.003 and as 7"),
+        (("--max-token", 9, "--max-epok", 1), 1, ["--max-epok (did you mean --max-epoch?)"]),
+        (("--bas-replicas", 0), 1, ["'0' is not a whole number of at least 1"]),
+        (
+            ("--max-source-positions", 8, "--max-epoch", 1),
+            1,
+            ["Size of sample", "14 of 60 training sentences (23.3%) are longer"],
+        ),
+        (
+            *(("--best-checkpoint-metric", "bleu", "--optimizer", "sgd", "--max-epoch", 1), 1),
+            ["pass --eval-bleu too", "pass --reset-optimizer"],
+        ),
+        (
+            *(("--encoder-layers", 2, "--max-tokens-valid", 3, "--max-epoch", 1), 1),
+            ["holds another model", "raise --max-tokens-valid"],
+        ),
+        (("--valid-subset", "dev"), 1, ["holds no dev.en-de.en"]),
+        (
+            (
+                *("--optimizer", "sgd", "--reset-optimizer", "--max-epoch", 2, "--lr", 7),
+                *("--patience", 2, "--disable-validation"),
+            ),
+            0,
+            ["would go on from", "--patience 2 never", "--lr is given as 0.003 and as 7"],
+        ),
     ],
 )
 def test_flags_of_a_run(toy, trained, capsys, extra, code, words):
     flags = tiny_transformer(toy, trained, task="bas_translation")
     found, text = check_here(capsys, *flags, *extra)
-    assert words in text and found == code
+    assert [part for part in words if part not in text] == [] and found == code
 
 
 def test_flags_that_only_this_command_can_read(toy, tmp_path, capsys):
