@@ -109,40 +109,53 @@ def _end(trainer: Trainer, received: int) -> None:
 
 
 def _passing_signals_on(call_main: Callable[..., Any]) -> Callable[..., Any]:
-    """Let signals reach spawned workers, and end with their exit code once they have ended."""
+    """Let signals reach workers that ``call_main`` spawns."""
 
     @functools.wraps(call_main)
     def passing(cfg: Any, *args: Any, **kwargs: Any) -> Any:
         if not is_our_config(cfg) or not _in_main_thread():
             return call_main(cfg, *args, **kwargs)
-        received: list[int] = []
-
-        def pass_on(number: int, frame: FrameType | None) -> None:
-            received.append(number)
-            # Processes that load data are daemons.
-            workers = [child for child in multiprocessing.active_children() if not child.daemon]
-            if not workers:
-                _die_of(number)
-            for worker in workers:
-                if worker.pid is not None:
-                    os.kill(worker.pid, number)
-
-        previous = {number: signal.signal(number, pass_on) for number in STOP_SIGNALS}
+        spawn = torch.multiprocessing.spawn
+        torch.multiprocessing.spawn = functools.partial(_spawn, spawn)
         try:
             return call_main(cfg, *args, **kwargs)
-        except torch.multiprocessing.ProcessExitedException as error:
-            if error.exit_code == EXIT_INTERRUPTED:
-                raise SystemExit(EXIT_INTERRUPTED) from None
-            if received and error.exit_code in (-received[0], 128 + received[-1]):
-                _die_of(received[-1])
-            raise
         finally:
+            torch.multiprocessing.spawn = spawn
             _watch.stop()
-            for number, handler in previous.items():
-                if signal.getsignal(number) is pass_on:
-                    signal.signal(number, handler)
 
     return passing
+
+
+def _spawn(spawn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call ``spawn``, which waits for the workers; end with their exit code once they have ended.
+
+    Only a process that waits so gets these handlers. In one that may wait within C, as workers do
+    for each other at the start, Python would not run them.
+    """
+    received: list[int] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        # Processes that load data are daemons.
+        workers = [child for child in multiprocessing.active_children() if not child.daemon]
+        if not workers:
+            _die_of(number)
+        for worker in workers:
+            if worker.pid is not None:
+                os.kill(worker.pid, number)
+
+    previous = {number: signal.signal(number, pass_on) for number in STOP_SIGNALS}
+    try:
+        return spawn(*args, **kwargs)
+    except torch.multiprocessing.ProcessExitedException as error:
+        if error.exit_code == EXIT_INTERRUPTED:
+            raise SystemExit(EXIT_INTERRUPTED) from None
+        if received and error.exit_code in (-received[0], 128 + received[-1]):
+            _die_of(received[-1])
+        raise
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _die_of(number: int) -> None:

@@ -136,6 +136,7 @@ def wait_for_moment(processes, folder: Folder, draw: random.Random, in_save: boo
             left -= bool(names - known)
             known |= names
             folder.check()
+            time.sleep(0.001)
         time.sleep(draw.uniform(0, 0.02))
         return
     deadline = time.monotonic() + draw.uniform(0, 3)
