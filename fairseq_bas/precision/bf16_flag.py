@@ -20,7 +20,8 @@ def _without_tpu(parse: Callable[..., Any]) -> Callable[..., Any]:
         result = parse(parser, input_args, *rest, **kwargs)
         args = result[0] if isinstance(result, tuple) else result
         given = sys.argv[1:] if input_args is None else input_args
-        if str(getattr(args, "task", "")).startswith("bas_") and "--tpu" not in given:
+        ours = str(getattr(args, "task", "")).startswith("bas_")
+        if ours and getattr(args, "tpu", False) and "--tpu" not in given:
             args.tpu = False
         return result
 

@@ -33,10 +33,6 @@ class SkippedUpdate(Exception):
     """Leave an update whose gradient overflowed, past fairseq's handler, which needs a GPU."""
 
 
-class NonFiniteGradients(UserError):
-    """End a run whose gradients are not finite, or whose loss scale cannot be lowered."""
-
-
 @functools.cache
 def install() -> None:
     """Put the calls into fairseq. Calling it again does nothing.
@@ -183,7 +179,7 @@ def _plainly_ended(train_step: Callable[..., Any]) -> Callable[..., Any]:
         except SkippedUpdate as error:
             result = _skip(self, error)
         except FloatingPointError as error:
-            raise NonFiniteGradients(_ending(self, error)) from error
+            raise UserError(_ending(self, error)) from error
         self.bas_skipped_update = result is None
         if result is not None:
             self._amp_retries = 0  # which fairseq keeps after a retry that went well
@@ -203,25 +199,9 @@ def _skip(trainer: Trainer, error: SkippedUpdate) -> None:
 
 
 def _ending(trainer: Trainer, error: FloatingPointError) -> str:
-    """Return the last line of a run that ends for its gradients."""
-    update = trainer.get_num_updates() + 1
-    text = str(error)
+    """Return the last line of a run that ends for gradients which no guard has spoken about."""
     saved = f"{trainer.cfg.checkpoint.save_dir}/crash.pt holds the weights before it"
-    if "inconsistent" in text:
-        return f"update {update}: {text}; {saved}"
-    advice = "lower --lr, lengthen the warm-up or pass a smaller --clip-norm"
-    if "Minimum loss scale" in text:
-        overflows = trainer.optimizer.scaler.overflows
-        return (
-            f"update {update}: gradients are not finite down to the loss scale of "
-            f"--min-loss-scale {trainer.cfg.common.min_loss_scale:g} ({overflows} overflows in "
-            f"all), so the loss has probably diverged; {advice}, or train with --bf16, whose range "
-            f"is that of float32; {saved}"
-        )
-    return (
-        f"update {update}: gradients are not finite, so the loss has probably diverged; {advice}; "
-        f"{saved}, and the log above names the first module that was not finite"
-    )
+    return f"update {trainer.get_num_updates() + 1}: {error}; {saved}"
 
 
 def _log_overflows(trainer: Trainer) -> None:

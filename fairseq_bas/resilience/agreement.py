@@ -51,7 +51,6 @@ def first_worker_decides(trainer: Trainer, decide: Callable[[], Answer]) -> Answ
     if trainer.data_parallel_world_size > 1:
         answer, problem = _broadcast(trainer, (answer, problem), 0)
     if problem is not None:
-        leave_group()
         raise UserError(problem)
     return answer  # type: ignore[return-value]
 
@@ -71,7 +70,6 @@ def raise_everywhere(trainer: Trainer, problem: str | None) -> None:
         if worker >= 0:
             problem = _broadcast(trainer, problem, worker)
     if problem is not None:
-        leave_group()
         raise UserError(problem)
 
 

@@ -144,7 +144,11 @@ class DivergenceGuard:
     def failure(self, error: Exception) -> str | None:
         """Say what an error in an update means; None if it is about something else."""
         if isinstance(error, FloatingPointError) and "inimum loss scale" in str(error):
-            return "its gradient overflows at the smallest loss scale"
+            least = self._trainer.cfg.common.min_loss_scale
+            return (
+                f"its gradient overflows at the smallest loss scale, --min-loss-scale {least:g} "
+                "(--bf16 has the range of float32)"
+            )
         norm = None if self.recent.latest is None else self.recent.latest.gradient_norm
         if norm is None or self._trainer.cfg.common.amp or torch.isfinite(norm).all():
             return None

@@ -7,7 +7,6 @@ constant has the value that it always had.
 
 import functools
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -53,6 +52,8 @@ def _of_a_plain_path(build_index: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(build_index)
     def of_a_plain_path(self: Any, path: str) -> Any:
         path = os.fspath(path)
+        import shlex  # rarely needed
+
         if shlex.quote(path) != path:
             raise UserError(
                 f"{path!r} has characters that the shell would act upon, and fairseq reads fasta "

@@ -154,6 +154,7 @@ def test_resume_with_another_number_of_copies_goes_on_and_says_so(toy, tmp_path,
 def test_truncated_checkpoint_names_the_newest_good_one(toy, tmp_path, stopped):
     copy = shutil.copytree(stopped, tmp_path / "ck")
     damage(copy, "checkpoint_last.pt", 0.6)
-    sentence = refusal(train(toy, copy, "--batch-size", 4, "--max-update", 9))
+    named = ("--restore-file", copy / "checkpoint_last.pt")
+    sentence = refusal(train(toy, copy, "--batch-size", 4, "--max-update", 9, *named))
     assert "checkpoint_last.pt" in sentence
     assert "checkpoint_1_6.pt" in sentence and "--restore-file" in sentence

@@ -165,10 +165,10 @@ def test_resumed_run_goes_on_bit_for_bit(runs):
 
 
 def test_killed_worker_ends_the_others_with_a_sentence(runs):
-    """Each names worker 2; those that notice late also name the ones that have ended since."""
+    """One names worker 2, and others if it noticed late; the rest end quietly."""
+    told = []
     for worker, (code, error) in runs[3].items():
-        last = error.strip().splitlines()[-1]
-        sentence = rf"worker {worker} ends because its connection to workers? ([0-9, ]+) broke.*"
-        named = re.fullmatch(sentence, last)
         assert code == 1 and "Traceback" not in error
-        assert named and "2" in named[1].split(", ")
+        sentence = rf"worker {worker} ends because its connection to workers? ([0-9, ]+) broke.*"
+        told += re.findall(sentence, error.strip().splitlines()[-1])
+    assert told and all("2" in named.split(", ") for named in told)
