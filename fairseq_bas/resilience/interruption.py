@@ -26,6 +26,7 @@ from .agreement import is_our_config, is_ours, largest, leave_group
 from .patience import training_modules
 from .save import complete_saves
 from .signals import STOP_SIGNALS, SignalWatch
+from .worker_timeout import limited
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def _interruptible(validate_and_save: Callable[..., Any]) -> Callable[..., Any]:
         if should_stop or (is_end and epoch_itr.next_epoch_idx > last_epoch):
             _watch.stop()
             return losses, should_stop
-        received = largest(trainer, _watch.received)
+        received = limited(largest)(trainer, _watch.received)
         if received:
             if complete_saves() == before:
                 trainer.bas_unsaved_loss = losses[0]

@@ -1,7 +1,7 @@
 """Several workers fail together; one of them tells the user why.
 
-Bad input is found by every worker, and when one dies, the others lose their connection to it. The
-first to fail tells its reason, the others end quietly with exit code 1.
+Bad input is found by every worker: the first tells, the others end quietly with exit code 1. When
+one dies, each of the others tells that it lost its connection, as none knows whether another can.
 """
 
 import contextlib
@@ -46,6 +46,11 @@ def tell_once(main: Callable[..., Any], cfg: Any, **kwargs: Any) -> Any:
 
 def _tell(error: BaseException) -> None:
     """Print the reason, or wait until the worker that was first has done so."""
+    lost = error.__cause__ if isinstance(error, UserError) else error
+    if _is_lost_connection(lost):
+        reason = error if isinstance(error, UserError) else _explanation(error)
+        print(reason, file=sys.stderr, flush=True)
+        return
     try:
         store = torch.distributed.distributed_c10d._get_default_store()
         store.set_timeout(timedelta(seconds=3))
@@ -54,9 +59,7 @@ def _tell(error: BaseException) -> None:
             return
     except Exception:  # the process that kept the store has died or cannot be reached
         store = None
-    if _is_lost_connection(error):
-        print(_explanation(error), file=sys.stderr, flush=True)
-    elif isinstance(error, UserError):
+    if isinstance(error, UserError):
         print(error, file=sys.stderr, flush=True)
     else:
         traceback.print_exception(error)
@@ -64,7 +67,7 @@ def _tell(error: BaseException) -> None:
         store.set("bas_told", "yes")
 
 
-def _is_lost_connection(error: BaseException) -> bool:
+def _is_lost_connection(error: BaseException | None) -> bool:
     return isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
 
 

@@ -24,8 +24,8 @@ _UNEVEN = "bas_uneven_work"
 @functools.cache
 def install() -> None:
     """Put the limit into fairseq's trainer. Calling it again does nothing."""
-    Trainer.train_step = _limited(Trainer.train_step)
-    Trainer.valid_step = _limited(Trainer.valid_step)
+    Trainer.train_step = limited(Trainer.train_step)
+    Trainer.valid_step = limited(Trainer.valid_step)
     for name in ("begin_epoch", "begin_valid_epoch"):
         setattr(Trainer, name, _uneven(getattr(Trainer, name)))
     checkpoint_utils.save_checkpoint = _uneven_save(checkpoint_utils.save_checkpoint)
@@ -37,9 +37,18 @@ def _limit(trainer: Trainer) -> float:
     return 0.0 if is_alone else float(getattr(trainer.cfg.task, "bas_worker_timeout", 0.0))
 
 
-def _limited(step: Callable[..., Any]) -> Callable[..., Any]:
+def limited(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Let the limit hold within ``step``, in which workers keep pace.
+
+    Args:
+        step: its first argument is the trainer; all workers must call it.
+
+    Returns:
+        A function like ``step``.
+    """
+
     @functools.wraps(step)
-    def limited(self: Trainer, *args: Any, **kwargs: Any) -> Any:
+    def within_limit(self: Trainer, *args: Any, **kwargs: Any) -> Any:
         seconds = _limit(self)
         if not seconds:
             return step(self, *args, **kwargs)
@@ -55,7 +64,7 @@ def _limited(step: Callable[..., Any]) -> Callable[..., Any]:
             distributed_c10d._set_pg_timeout(timeout, group)
         return result
 
-    return limited
+    return within_limit
 
 
 def _timeout(group: Any) -> timedelta:
