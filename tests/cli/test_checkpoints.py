@@ -10,6 +10,7 @@ import shutil
 import pytest
 import torch
 
+from fairseq_bas.cli import main
 from tests.helpers import EVAL_BLEU, USER_DIR, json_log, run_cli, tiny_lstm
 
 SAFE_LOADER_OFF = {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
@@ -118,3 +119,28 @@ def test_truncated_checkpoint_names_the_one_to_restore(toy, trained, tmp_path):
     assert_refused(result, "checkpoint_last.pt is incomplete", f"--restore-file {newest},")
     resumed = run_cli("fairseq_cli.train", *flags, "--restore-file", newest)
     assert {line["epoch"] for line in json_log(resumed, "train_inner")} == {3}
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["sharpness", "landscape", "hessian", "noise-scale", "replica-variance", "check"],
+)
+def test_code_in_a_checkpoint_is_refused_by_our_commands(toy, evil, command, capsys, monkeypatch):
+    for name, value in SAFE_LOADER_OFF.items():
+        monkeypatch.setenv(name, value)
+    assert main([command, str(toy.bin), "--path", str(evil)]) == 1
+    captured = capsys.readouterr()
+    assert "posix.system" in captured.out + captured.err
+    assert not (evil.parent / "trace").exists()
+
+
+def test_code_is_no_text_to_score(toy, evil, capsys):
+    assert main(["score", "--ref", str(evil), str(evil)]) == 1
+    assert "\n" not in capsys.readouterr().err.strip()
+    assert not (evil.parent / "trace").exists()
+
+
+def test_code_in_a_checkpoint_is_refused_by_perplexity(toy_lm, evil, capsys):
+    assert main(["perplexity", str(toy_lm.bin), "--path", str(evil)]) == 1
+    assert "posix.system" in capsys.readouterr().err
+    assert not (evil.parent / "trace").exists()
