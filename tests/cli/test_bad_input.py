@@ -67,8 +67,9 @@ def test_flags(toy, tmp_path, flags, sentence):
 def test_workers_that_do_not_fit_three_copies(toy, tmp_path):
     flags = tiny_transformer(toy, tmp_path, task="bas_translation")
     copies = ("--bas-replicas", 3, "--bas-placement", "workers")
-    for result in run_workers(2, "fairseq_cli.train", *flags, *copies, check=False):
-        assert "does not fit 2 workers" in refusal(result)
+    results = run_workers(2, "fairseq_cli.train", *flags, *copies, check=False)
+    # One that fails after the other has told ends quietly.
+    assert any(["does not fit 2 workers" in refusal(result) for result in results])
 
 
 def damage(folder, name, keep):

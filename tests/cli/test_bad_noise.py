@@ -108,4 +108,4 @@ def test_consistency_on_workers_is_refused(toy, tmp_path):
     extra = (*OURS, *M4, "--bas-placement", "workers", "--bas-consistency", "rdrop")
     results = run_workers(2, "fairseq_cli.train", *flags, *extra, check=False)
     told = [refusal(result).endswith("pass --bas-placement rows or passes") for result in results]
-    assert sum(told) == 1  # the other worker ends quietly
+    assert any(told)  # one that fails after the other has told ends quietly
