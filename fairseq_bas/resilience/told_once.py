@@ -32,11 +32,15 @@ def tell_once(main: Callable[..., Any], cfg: Any, **kwargs: Any) -> Any:
 
     Raises:
         SystemExit: with exit code 1 where one of several workers failed, after one has told why.
+        UserError: for a lost connection that an optimizer explains itself.
     """
     try:
         return main(cfg, **kwargs)
     except (UserError, Exception) as error:
-        if isinstance(error, UserError):
+        is_refused = isinstance(error, UserError)
+        if is_refused and _is_lost_connection(error.__cause__):
+            raise  # an optimizer's own account of which workers are gone, as this one sees it
+        if is_refused:
             _mark_refused(str(error))
         if not torch.distributed.is_initialized():
             raise
@@ -54,7 +58,7 @@ def _tell(error: BaseException) -> None:
             return
     except Exception:  # the process that kept the store has died or cannot be reached
         store = None
-    if _is_lost_connection(error):
+    if not isinstance(error, UserError) and _is_lost_connection(error):
         print(_explanation(error), file=sys.stderr, flush=True)
     elif isinstance(error, UserError):
         print(error, file=sys.stderr, flush=True)
@@ -64,7 +68,7 @@ def _tell(error: BaseException) -> None:
         store.set("bas_told", "yes")
 
 
-def _is_lost_connection(error: BaseException) -> bool:
+def _is_lost_connection(error: BaseException | None) -> bool:
     return isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
 
 
