@@ -7,6 +7,7 @@ constant has the value that it always had.
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,8 @@ from fairseq.data.fasta_dataset import FastaDataset
 
 from ..errors import UserError, refuse_with
 from .plain_values import plain_value
+
+_PLAIN_PATH = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 
 
 @functools.cache
@@ -52,9 +55,7 @@ def _of_a_plain_path(build_index: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(build_index)
     def of_a_plain_path(self: Any, path: str) -> Any:
         path = os.fspath(path)
-        import shlex  # rarely needed
-
-        if shlex.quote(path) != path:
+        if not _PLAIN_PATH.fullmatch(path):
             raise UserError(
                 f"{path!r} has characters that the shell would act upon, and fairseq reads fasta "
                 "files through the shell; rename the folder"

@@ -32,11 +32,15 @@ def tell_once(main: Callable[..., Any], cfg: Any, **kwargs: Any) -> Any:
 
     Raises:
         SystemExit: with exit code 1 where one of several workers failed, after one has told why.
+        UserError: for a lost connection that an optimizer explains itself.
     """
     try:
         return main(cfg, **kwargs)
     except (UserError, Exception) as error:
-        if isinstance(error, UserError):
+        is_refused = isinstance(error, UserError)
+        if is_refused and _is_lost_connection(error.__cause__):
+            raise  # an optimizer's own account of which workers are gone, as this one sees it
+        if is_refused:
             _mark_refused(str(error))
         if not torch.distributed.is_initialized():
             raise
@@ -46,10 +50,8 @@ def tell_once(main: Callable[..., Any], cfg: Any, **kwargs: Any) -> Any:
 
 def _tell(error: BaseException) -> None:
     """Print the reason, or wait until the worker that was first has done so."""
-    lost = error.__cause__ if isinstance(error, UserError) else error
-    if _is_lost_connection(lost):
-        reason = error if isinstance(error, UserError) else _explanation(error)
-        print(reason, file=sys.stderr, flush=True)
+    if not isinstance(error, UserError) and _is_lost_connection(error):
+        print(_explanation(error), file=sys.stderr, flush=True)
         return
     try:
         store = torch.distributed.distributed_c10d._get_default_store()

@@ -69,7 +69,7 @@ def test_workers_that_do_not_fit_three_copies(toy, tmp_path):
     copies = ("--bas-replicas", 3, "--bas-placement", "workers")
     results = run_workers(2, "fairseq_cli.train", *flags, *copies, check=False)
     # One that fails after the other has told ends quietly.
-    assert any(["does not fit 2 workers" in refusal(result) for result in results])
+    assert any("does not fit 2 workers" in refusal(result) for result in results)
 
 
 def damage(folder, name, keep):
