@@ -31,7 +31,7 @@ from fairseq_bas.checkpoint import damage, updates_of
 from tests.helpers import make_toy, run_cli, run_workers, start_workers, tiny_transformer
 from tests.resume_runs import tensors
 
-UPDATES_A_KILL = 4
+UPDATES_A_KILL = 12
 SAVE = ("Preparing to save checkpoint", "Saved checkpoint")
 SAVED_PARTS = ("model", "last_optimizer_state")
 
@@ -172,7 +172,8 @@ def experiment(kills: int, workers: int, seed: int, folder: Path) -> Report:
         if not kill_once(workers, flags, watched, draw):
             report.problems.append(f"the run ended after {report.kills} kills")
             break
-    run(workers, "fairseq_cli.train", *flags)
+    else:  # a run that has ended would make one more update if it was started again
+        run(workers, "fairseq_cli.train", *flags)
     watched.check()
     if watched.temporaries():
         report.problems.append(f"left behind: {sorted(watched.temporaries())}")
