@@ -18,6 +18,7 @@ On the CPU workers talk by gloo and share gradients by fairseq's ``legacy_ddp``.
 import functools
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -76,6 +77,8 @@ def _join_torchrun(workers: Any) -> None:
     given = {name: os.environ.get(name) for name in _TORCHRUN}
     if workers.distributed_init_method is not None or None in given.values():
         return
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun killed leaves no workers that train on
+        torch.multiprocessing._prctl_pr_set_pdeathsig(signal.SIGKILL)
     if given["WORLD_SIZE"] == "1":
         workers.distributed_world_size = 1
         return
