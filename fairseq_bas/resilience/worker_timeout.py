@@ -4,7 +4,7 @@ A machine that is cut off closes no connection, so the others find out by waitin
 limit is half an hour because some waits are long for good reason: the first worker writes a
 checkpoint, or reads one, and the others have nothing to do. Here the limit of
 ``--bas-worker-timeout`` holds within updates and validation steps, in which workers keep pace.
-Before the first of them after uneven work, they meet under torch's own limit.
+Before the first of them after uneven work they meet, and wait for whoever is alive (`Heartbeat`).
 """
 
 import functools
@@ -18,7 +18,9 @@ from fairseq.distributed import utils as distributed_utils
 from fairseq.trainer import Trainer
 from torch.distributed import distributed_c10d
 
-_UNEVEN = "bas_uneven_work"
+from .heartbeat import Heartbeat
+
+_UNEVEN, _HEARTBEAT = "bas_uneven_work", "bas_heartbeat"
 
 
 @functools.cache
@@ -53,7 +55,7 @@ def limited(step: Callable[..., Any]) -> Callable[..., Any]:
         if not seconds:
             return step(self, *args, **kwargs)
         if getattr(self, _UNEVEN, True):
-            torch.distributed.barrier(distributed_utils.get_global_group())
+            _meet(self, seconds)
             setattr(self, _UNEVEN, False)
         groups = list(distributed_c10d._world.pg_map)
         before = {group: _timeout(group) for group in groups}
@@ -65,6 +67,23 @@ def limited(step: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return within_limit
+
+
+def _meet(trainer: Trainer, seconds: float) -> None:
+    """Wait until all workers are here; the first time, when some may yet load, as torch does."""
+    heartbeat: Heartbeat | None = getattr(trainer, _HEARTBEAT, None)
+    if heartbeat is not None:
+        heartbeat.meet()
+        return
+    heartbeat = Heartbeat(
+        distributed_c10d._get_default_store(),
+        torch.distributed.get_rank(),
+        torch.distributed.get_world_size(),
+        seconds,
+    )
+    torch.distributed.barrier(distributed_utils.get_global_group())
+    heartbeat.start()
+    setattr(trainer, _HEARTBEAT, heartbeat)
 
 
 def _timeout(group: Any) -> timedelta:
