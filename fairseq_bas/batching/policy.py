@@ -226,6 +226,21 @@ SCHEDULES = {
 """All schedules but the piecewise one, which has no name and begins with its first amount."""
 
 
+def register_batch_schedule(name: str, form: Form) -> None:
+    """Add a batch schedule, which users then write as ``name:key=value,...``.
+
+    Args:
+        name: letters, digits and hyphens, a letter first.
+        form: what builds its controller.
+
+    Raises:
+        ValueError: if there is a schedule of this name.
+    """
+    if name in SCHEDULES:
+        raise ValueError(f"there is a batch schedule {name} already; choose another name")
+    SCHEDULES[name] = form
+
+
 def parse_batch_schedule(text: str) -> BatchController:
     """Parse a batch schedule.
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from .bigram import BigramStatistics, bigram_noise
 from .embedding import feature_cutoff, jitter, span_cutoff_mask, token_cutoff
 from .keyed import RowKeys
-from .policy import NoisePolicy, Variation
+from .policy import NOISES, NoisePolicy, Variation
 from .replacement import cumulative_of
 from .switchout import switchout
 from .token import (
@@ -101,6 +101,10 @@ class NoisePipeline:
                 self._bigrams_there(),
                 vocabulary.padding,
             )
+        for name, noise in NOISES.items():
+            if noise.change is not None and policy[name]:
+                value = policy[name] * (strength if noise.graded else strength.sign())
+                tokens = noise.change(tokens, words, keys, value, vocabulary)
         places = words.position.double()
         if policy["shuffle"]:
             places = shuffled_places(words, keys, policy["shuffle"] * strength)

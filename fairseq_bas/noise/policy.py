@@ -8,6 +8,12 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
+from .keyed import RowKeys
+from .vocabulary import Vocabulary
+from .words import Words
+
 SIDES = ("source", "target")
 
 
@@ -33,6 +39,8 @@ class Noise:
         excluded: why a side cannot have it, by side.
         hides: True if its rate is a share of words, which complementary copies divide up.
         graded: True if ``--bas-graded-noise`` multiplies its value.
+        change: of a noise that `register_noise` added: (tokens (R, T) int64, their `Words`,
+            `RowKeys`, value of each row (R,) float64, `Vocabulary`) -> tokens (R, T).
     """
 
     allows: Callable[[float], bool]
@@ -40,6 +48,7 @@ class Noise:
     excluded: Mapping[str, str] = field(default_factory=dict)
     hides: bool = False
     graded: bool = True
+    change: Callable[[Tensor, Words, RowKeys, Tensor, Vocabulary], Tensor] | None = None
 
 
 RATE = (_is_rate, "a rate in [0, 1)")
@@ -66,6 +75,27 @@ NOISES = {
 }
 EMBEDDING_NOISES = ("cutoff", "feature-cutoff", "span-cutoff", "jitter", "mix")
 """Noises of embeddings; all others but ``subword`` are noises of tokens."""
+
+
+def register_noise(name: str, noise: Noise) -> None:
+    """Add a noise of tokens, which users then write as ``name=value`` on the sides it allows.
+
+    It comes after the noises that are here and before dropped words leave, in the order of
+    registration. It draws by ``noise.keyed.uniform(keys.copy, name, T)`` and from nothing else:
+    then it is the same in any placement, batch and loader process, and after any restart.
+
+    Args:
+        name: letters, digits and hyphens.
+        noise: with ``change``.
+
+    Raises:
+        ValueError: if there is a noise of this name, or nothing that changes tokens.
+    """
+    if name in NOISES:
+        raise ValueError(f"there is a noise {name} already; choose another name")
+    if noise.change is None:
+        raise ValueError(f"the noise {name} changes nothing; give change, a function of tokens")
+    NOISES[name] = noise
 
 
 @dataclass(frozen=True)
