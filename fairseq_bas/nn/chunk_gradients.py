@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .wide_product import add_product_, wide_product, wide_type
+from .weight_sum import WeightSum
+from .wide_product import add_product_, wide_type
 
 CHUNK_BYTES = {"cpu": 2**25}
 """Bytes of float32 logits in an automatic chunk, by device type. On a CPU larger chunks are no
@@ -74,14 +75,38 @@ def as_under_autocast(
     return features, weight, bias
 
 
+def logit_sum(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the sum of all logits, over tokens and vocabulary, from sums of their factors.
+
+    Args:
+        features: (N, H).
+        weight: (V, H).
+        bias: (V,) or None.
+
+    Returns:
+        0-dim, at least float32.
+
+    >>> logit_sum(torch.ones(2, 3), torch.ones(4, 3), None).item()
+    24.0
+    """
+    wide = wide_type(weight.dtype)
+    total = features.sum(dim=0, dtype=wide).dot(weight.sum(dim=0, dtype=wide))
+    return total if bias is None else total + features.size(0) * bias.sum(dtype=wide)
+
+
 class Gradients:
     """Sums of the gradients of the loss, in at least float32.
+
+    What the gradients with respect to all logits have in common, ``- uniform``, and what those of a
+    row have as a factor, are left out of the products and put into their much smaller results.
 
     Args:
         features: (N, H).
         weight: (V, H).
         bias: (V,) or None.
         needed: which of the gradients of these three are wanted.
+        columns: blocks of the vocabulary.
+        uniform: what has to be taken off the gradient with respect to every logit.
         bound: greatest size of a gradient with respect to a logit, >= 1.
     """
 
@@ -91,43 +116,72 @@ class Gradients:
         weight: Tensor,
         bias: Tensor | None,
         needed: Sequence[bool],
+        columns: Sequence[slice],
+        uniform: float = 0.0,
         bound: float = 1.0,
     ) -> None:
         self._features, self._weight = features, weight
-        self._scale = HALF_SCALE / 2.0 ** math.ceil(math.log2(bound))
+        self._columns, self._uniform = columns, uniform
         self._is_half = features.dtype != wide_type(features.dtype)
-        self._sums = [
-            torch.zeros_like(x, dtype=wide_type(x.dtype)) if need and x is not None else None
-            for x, need in zip((features, weight, bias), needed, strict=True)
-        ]
+        self._scale = HALF_SCALE / 2.0 ** math.ceil(math.log2(bound)) if self._is_half else 1.0
+        of_features, of_weight, of_bias = needed
+        self._of_features = _zeros(features) if of_features else None
+        self._of_weight = WeightSum(weight, columns) if of_weight else None
+        self._of_bias = _zeros(bias) if of_bias and bias is not None else None
 
-    def add(self, rows: slice, delta: Tensor) -> None:
-        """Add the share of the tokens ``rows``; ``delta``, d loss / d logits (C, V), is lost."""
-        of_features, of_weight, of_bias = self._sums
-        if self._is_half:
-            delta.mul_(self._scale)
-        if of_bias is not None:
-            of_bias.add_(delta.sum(dim=0))
-        delta = delta.to(self._weight.dtype)
-        if of_features is not None:
-            add_product_(of_features[rows], delta, self._weight)
-        if of_weight is not None:
-            add_product_(of_weight, delta.t(), self._features[rows])
+    def add(self, rows: slice, delta: Sequence[Tensor], factor: Tensor | None = None) -> None:
+        """Add the share of some tokens.
+
+        Args:
+            rows: the tokens, C of them.
+            delta: for each block (C, B), together d loss / d logits + uniform, but for the factor.
+            factor: (C, 1), what each row of ``delta`` has to be multiplied by; None for 1.
+        """
+        features = self._features[rows]
+        if not self._is_half and factor is not None:
+            features = features * factor
+        totals = None if self._of_features is None else self._of_features[rows]
+        of_weight = self._of_weight
+        left = None if of_weight is None else of_weight.left(features)
+        for number, (part, block) in enumerate(zip(self._columns, delta, strict=True)):
+            if self._of_bias is not None:
+                self._add_bias(self._of_bias[part], block, factor)
+            if self._is_half:
+                block = self._halved(block, factor)
+            if totals is not None:
+                add_product_(totals, block, self._weight[part])
+            if of_weight is not None and left is not None:
+                of_weight.add(number, left, block)
+        if totals is not None and not self._is_half and factor is not None:
+            totals.mul_(factor)
+
+    def _add_bias(self, total: Tensor, block: Tensor, factor: Tensor | None) -> None:
+        if factor is None:
+            total.add_(block.sum(dim=0), alpha=self._scale)
+        else:
+            total.addmv_(block.t(), factor.squeeze(1), alpha=self._scale)
+
+    def _halved(self, block: Tensor, factor: Tensor | None) -> Tensor:
+        scale = self._scale if factor is None else factor * self._scale
+        return torch.mul(block, scale, out=torch.empty_like(block, dtype=self._weight.dtype))
 
     def finish(self) -> list[Tensor | None]:
         """Return the gradients of features, weight and bias, None where not needed."""
-        if self._is_half:
-            for total in self._sums:
-                if total is not None:
-                    total.div_(self._scale)
-        return self._sums
+        of_weight = None if self._of_weight is None else self._of_weight.finish()
+        found = [self._of_features, of_weight, self._of_bias]
+        for total in found:
+            if total is not None and self._is_half:
+                total.div_(self._scale)
+        if self._uniform:
+            wide = wide_type(self._weight.dtype)
+            if self._of_features is not None:
+                self._of_features.sub_(self._weight.sum(dim=0, dtype=wide), alpha=self._uniform)
+            if of_weight is not None:
+                of_weight.sub_(self._features.sum(dim=0, dtype=wide), alpha=self._uniform)
+            if self._of_bias is not None:
+                self._of_bias.sub_(self._uniform * self._features.size(0))
+        return found
 
 
-def logits_of(features: Tensor, weight: Tensor, bias: Tensor | None, buffer: Tensor) -> Tensor:
-    """Write the logits (C, V) of a chunk over the first C rows of ``buffer``."""
-    out = buffer[: features.size(0)]
-    if features.dtype == out.dtype:
-        torch.mm(features, weight.t(), out=out)
-    else:
-        out.copy_(wide_product(features, weight.t()))
-    return out if bias is None else out.add_(bias)
+def _zeros(x: Tensor) -> Tensor:
+    return torch.zeros_like(x, dtype=wide_type(x.dtype))

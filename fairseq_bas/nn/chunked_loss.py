@@ -18,8 +18,9 @@ from .chunk_gradients import (
     as_under_autocast,
     automatic_chunk_tokens,
     check_output_layer,
-    logits_of,
+    logit_sum,
 )
+from .logit_blocks import LogitBlocks, vocabulary_blocks
 from .wide_product import wide_type
 
 
@@ -108,28 +109,43 @@ class _ChunkedSmoothedLoss(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         # Inside forward() gradients are always off and needs_input_grad ignores no_grad().
         needed = [grad_enabled and need for need in ctx.needs_input_grad[:3]]
-        gradients = Gradients(features, weight, bias, needed) if any(needed) else None
         num_tokens, vocabulary = features.size(0), weight.size(0)
-        wide = wide_type(features.dtype)
         off_target = epsilon / (vocabulary - 1)
         on_target = 1.0 - epsilon - off_target
-        nll = features.new_empty(num_tokens, dtype=wide)
-        smooth = torch.empty_like(nll)
-        buffer = features.new_empty(min(chunk, num_tokens), vocabulary, dtype=wide)
+        columns = vocabulary_blocks(vocabulary, features.device.type)
+        gradients = (
+            Gradients(features, weight, bias, needed, columns, off_target) if any(needed) else None
+        )
+        log_normaliser = features.new_empty(num_tokens, 1, dtype=wide_type(features.dtype))
+        nll = torch.empty_like(log_normaliser)
         for start in range(0, num_tokens, chunk):
-            rows = slice(start, min(start + chunk, num_tokens))
-            gold = target[rows, None]
-            logits = logits_of(features[rows], weight, bias, buffer)
-            nll[rows], smooth[rows], normaliser = _exponentiate(logits, gold)
+            of_chunk = slice(start, min(start + chunk, num_tokens))
+            logits = LogitBlocks(features[of_chunk], weight, bias, columns)
+            normaliser = torch.empty_like(nll[of_chunk])
+            for rows, some in logits.rows(1, keep=gradients is not None):
+                own = slice(start + rows.start, start + rows.stop)
+                gold = target[own, None]
+                largest = some.amax(dim=1, keepdim=True)
+                at_gold = some.gather(1, gold)
+                torch.sum(some.sub_(largest).exp_(), dim=1, keepdim=True, out=normaliser[rows])
+                torch.add(normaliser[rows].log(), largest, out=log_normaliser[own])
+                torch.sub(log_normaliser[own], at_gold, out=nll[own])
+                if gradients is not None:
+                    # exp / normaliser - on_target, times the normaliser
+                    some.scatter_add_(1, gold, normaliser[rows] * -on_target)
             if gradients is not None:
-                delta = logits.div_(normaliser).sub_(off_target)
-                delta.scatter_(1, gold, delta.gather(1, gold) - on_target)
-                gradients.add(rows, delta)
+                gradients.add(of_chunk, logits.blocks, normaliser.reciprocal_())
         if gradients is not None:
             ctx.save_for_backward(*gradients.finish())
         ctx.dtype = features.dtype
+        nll = nll.squeeze(1)
         ctx.mark_non_differentiable(nll)
-        return on_target * nll.sum() + off_target * smooth.sum(), nll
+        loss = on_target * nll.sum()
+        if off_target:
+            loss += off_target * (
+                vocabulary * log_normaliser.sum() - logit_sum(features, weight, bias)
+            )
+        return loss, nll
 
     @staticmethod
     @once_differentiable
@@ -139,22 +155,3 @@ class _ChunkedSmoothedLoss(torch.autograd.Function):
             None if grad is None else (grad * grad_loss).to(ctx.dtype) for grad in ctx.saved_tensors
         ]
         return (*gradients, None, None, None, None)
-
-
-def _exponentiate(logits: Tensor, gold: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Turn the logits (C, V) of a chunk into multiples of their softmax, in place.
-
-    Args:
-        logits: (C, V); left as exp(logits - largest of the row).
-        gold: (C, 1) int64, the targets.
-
-    Returns:
-        -log p of the target (C,), sum_v -log p_v (C,), and what ``logits`` now has to be divided by
-        to be the softmax (C, 1).
-    """
-    logits.sub_(logits.amax(dim=1, keepdim=True))
-    at_gold, total = logits.gather(1, gold), logits.sum(dim=1)
-    normaliser = logits.exp_().sum(dim=1, keepdim=True)
-    log_normaliser = normaliser.log()
-    nll = (log_normaliser - at_gold).squeeze(1)
-    return nll, logits.size(1) * log_normaliser.squeeze(1) - total, normaliser

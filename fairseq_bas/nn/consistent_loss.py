@@ -7,7 +7,7 @@ Shapes: N tokens, M copies of each, A active copies, H hidden, V vocabulary, C t
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,9 +18,10 @@ from .chunk_gradients import (
     as_under_autocast,
     automatic_chunk_tokens,
     check_output_layer,
-    logits_of,
+    logit_sum,
 )
 from .divergence import DIVERGENCES, Predictions
+from .logit_blocks import LogitBlocks, vocabulary_blocks
 from .wide_product import wide_type
 
 LARGEST_LOG_RATIO = 32.0
@@ -143,24 +144,44 @@ class _ConsistentLoss(torch.autograd.Function):
         needed = [grad_enabled and need for need in ctx.needs_input_grad[:3]]
         bound = 1 + copies * coefficient * LARGEST_LOG_RATIO
         flat = features[:, own].reshape(-1, hidden)
-        gradients = Gradients(flat, weight, bias, needed, bound) if any(needed) else None
-        wide = wide_type(features.dtype)
-        buffer = features.new_empty(min(chunk, num_tokens) * copies, weight.size(0), dtype=wide)
-        nll = features.new_empty(num_tokens, copies, dtype=wide)
-        loss, apart = nll.new_zeros(()), nll.new_zeros(())
+        off_target = epsilon / (weight.size(0) - 1)
+        on_target = 1.0 - epsilon - off_target
+        columns = vocabulary_blocks(weight.size(0), features.device.type)
+        gradients = None
+        if any(needed):
+            gradients = Gradients(flat, weight, bias, needed, columns, off_target, bound)
+        nll = features.new_empty(num_tokens, copies, dtype=wide_type(features.dtype))
+        log_normaliser, apart = torch.empty_like(nll), nll.new_zeros(())
         for start in range(0, num_tokens, chunk):
-            rows = slice(start, min(start + chunk, num_tokens))
-            logits = logits_of(features[rows].reshape(-1, hidden), weight, bias, buffer)
-            predicted = _predictions(logits.view(-1, copies, weight.size(0)), target[rows])
-            value, delta = DIVERGENCES[divergence](predicted)
-            entropy = _cross_entropy(predicted, epsilon, own)
-            nll[rows] = entropy.nll
-            apart += value.sum()
-            loss += entropy.loss + len(active) * coefficient * value.sum()
+            of_chunk = features[start : start + chunk].flatten(0, 1)
+            logits = LogitBlocks(of_chunk, weight, bias, columns)
+            delta = logits
+            if len(active) < copies:
+                delta = logits.with_rows(of_chunk.size(0) // copies * len(active))
+            for rows, some in logits.rows(copies, keep=False):
+                done, stop = rows.start // copies, rows.stop // copies
+                tokens = slice(start + done, start + stop)
+                gold = target[tokens, None, None].expand(-1, copies, 1)
+                predicted, log_normaliser[tokens] = _predictions(
+                    some.view(-1, copies, weight.size(0)), target[tokens]
+                )
+                nll[tokens] = predicted.log_probs.gather(2, gold).squeeze(2).neg_()
+                value, change = DIVERGENCES[divergence](predicted)
+                apart += value.sum()
+                if gradients is not None:
+                    change = torch.add(
+                        predicted.probs[:, own], change[:, own], alpha=copies * coefficient
+                    )
+                    at_gold = change.new_full((), -on_target).expand_as(gold[:, own])
+                    change.scatter_add_(2, gold[:, own], at_gold)
+                    delta.write(slice(done * len(active), stop * len(active)), change.flatten(0, 1))
             if gradients is not None:
-                delta = delta[:, own].mul_(copies * coefficient).add_(entropy.delta)
-                done = slice(rows.start * len(active), rows.stop * len(active))
-                gradients.add(done, delta.flatten(0, 1))
+                done = slice(start * len(active), min(start + chunk, num_tokens) * len(active))
+                gradients.add(done, delta.blocks)
+        loss = on_target * nll[:, own].sum() + len(active) * coefficient * apart
+        if off_target:
+            smooth = weight.size(0) * log_normaliser[:, own].sum()
+            loss += off_target * (smooth - logit_sum(flat, weight, bias))
         if gradients is not None:
             ctx.save_for_backward(*gradients.finish())
         ctx.dtype, ctx.shape, ctx.own = features.dtype, features.shape, own
@@ -182,34 +203,12 @@ class _ConsistentLoss(torch.autograd.Function):
         return (of_features, *others, None, None, None)
 
 
-class _CrossEntropy(NamedTuple):
-    """Hold the smoothed cross entropy of a chunk.
-
-    Args:
-        nll: (C, M), -log p_y.
-        loss: 0-dim, summed over tokens and active copies.
-        delta: (C, A, V), d loss / d logits of the active copies.
-    """
-
-    nll: Tensor
-    loss: Tensor
-    delta: Tensor
-
-
-def _predictions(logits: Tensor, target: Tensor) -> Predictions:
-    log_probs = logits.log_softmax(dim=2)
-    return Predictions(logits, log_probs, log_probs.exp(), target)
-
-
-def _cross_entropy(predicted: Predictions, epsilon: float, own: slice) -> _CrossEntropy:
-    """Sum over copies on_target * -log p_y + off_target * sum_v -log p_v, and differentiate it."""
-    _, log_probs, probs, target = predicted
-    off_target = epsilon / (probs.size(2) - 1)
-    on_target = 1.0 - epsilon - off_target
-    gold = target[:, None, None].expand(-1, probs.size(1), 1)
-    nll = -log_probs.gather(2, gold).squeeze(2)
-    smooth = -log_probs[:, own].sum()
-    delta = probs[:, own] - off_target
-    gold = gold[:, own]
-    delta.scatter_(2, gold, delta.gather(2, gold) - on_target)
-    return _CrossEntropy(nll, on_target * nll[:, own].sum() + off_target * smooth, delta)
+def _predictions(logits: Tensor, target: Tensor) -> tuple[Predictions, Tensor]:
+    """Return what (C, M, V) logits predict, and the logarithms of their normalisers (C, M)."""
+    largest = logits.amax(dim=2, keepdim=True)
+    probs = (logits - largest).exp_()
+    normaliser = probs.sum(dim=2, keepdim=True)
+    log_normaliser = normaliser.log() + largest
+    log_probs = logits - log_normaliser
+    predicted = Predictions(logits, log_probs, probs.div_(normaliser), target)
+    return predicted, log_normaliser.squeeze(2)

@@ -58,12 +58,13 @@ def rdrop(predictions: Predictions) -> tuple[Tensor, Tensor]:
     """
     _, log_probs, probs, _ = predictions
     copies = probs.size(1)
-    pairs = copies * (copies - 1)
-    sum_p, sum_log = probs.sum(1), log_probs.sum(1)
-    own = (probs * log_probs).sum((1, 2))
-    value = (copies * own - (sum_p * sum_log).sum(1)) / pairs
-    free = probs * (copies * (log_probs + 1) - sum_log[:, None]) - sum_p[:, None]
-    return value, _to_logits(free / pairs, probs)
+    share = 1 / (copies * (copies - 1))
+    # p_i sum_j (log p_i - log p_j): summed over v, what copy i gives to D.
+    change = torch.mul(log_probs, copies * share)
+    change.sub_(log_probs.sum(1, keepdim=True), alpha=share).mul_(probs)
+    given = change.sum(2, keepdim=True)
+    change.addcmul_(probs, copies * share - given)
+    return given.sum((1, 2)), change.sub_(probs.sum(1, keepdim=True), alpha=share)
 
 
 @_zero_for_one_copy

@@ -22,22 +22,27 @@ def _has_onednn() -> bool:
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def product(left: Tensor, right: Tensor) -> Tensor:
+def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
     """Multiply two matrices, outside autograd.
 
     Args:
         left: (N, I).
         right: (I, O), dtype of ``left``.
+        bias: (O,), added to every row; None for none.
 
     Returns:
-        ``left @ right``, (N, O), without gradient.
+        ``left @ right + bias``, (N, O), without gradient.
 
     >>> product(torch.ones(1, 2), torch.tensor([[1.0], [2.0]])).item()
     3.0
     """
-    if _by_onednn(left):
-        return torch.ops.mkldnn._linear_pointwise(left, right.t(), None, "none", [], "")
-    return left @ right
+    if multiplies_by_onednn(left):
+        weight = right.t()
+        if not (weight.is_contiguous() or right.is_contiguous()):
+            weight = weight.contiguous()  # oneDNN takes a thousand times as long with columns apart
+        return torch.ops.mkldnn._linear_pointwise(left, weight, bias, "none", [], "")
+    result = left @ right
+    return result if bias is None else result.add_(bias)
 
 
 class RepeatedProduct:
@@ -55,7 +60,7 @@ class RepeatedProduct:
     def __init__(self, right: Tensor, rows: int, times: int):
         self.right = right
         self.weight: Tensor | None = None
-        if _by_onednn(right):
+        if multiplies_by_onednn(right):
             self.weight = right.t()
             if times >= WORTH_PACKING and self.weight.is_contiguous():
                 self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight, rows)
@@ -81,12 +86,17 @@ def fast_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     >>> fast_linear(torch.ones(1, 2), torch.ones(3, 2), torch.zeros(3)).tolist()
     [[2.0, 2.0, 2.0]]
     """
-    if torch.is_autocast_enabled(x.device.type) or not _by_onednn(x):
+    if torch.is_autocast_enabled(x.device.type) or not multiplies_by_onednn(x):
         return F.linear(x, weight, bias)
     return _Linear.apply(x.flatten(0, -2), weight, bias).unflatten(0, x.shape[:-1])
 
 
-def _by_onednn(x: Tensor) -> bool:
+def multiplies_by_onednn(x: Tensor) -> bool:
+    """Tell whether products of this matrix are oneDNN's.
+
+    >>> multiplies_by_onednn(torch.ones(1, 1, dtype=torch.float64))
+    False
+    """
     return (
         x.dtype == torch.float32
         and x.device.type == "cpu"

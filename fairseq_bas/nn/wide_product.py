@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from .fast_product import multiplies_by_onednn, product
+
 
 def wide_type(dtype: torch.dtype) -> torch.dtype:
     """Return the type that sums are kept in: float32, or float64 for float64.
@@ -41,7 +43,9 @@ def add_product_(total: Tensor, left: Tensor, right: Tensor) -> None:
         left: (A, B).
         right: (B, C).
     """
-    if left.dtype == total.dtype:
+    if multiplies_by_onednn(left):
+        total.add_(product(left, right))
+    elif left.dtype == total.dtype:
         total.addmm_(left, right)
     else:
         total.add_(wide_product(left, right))

@@ -35,6 +35,11 @@ def report(seconds: Mapping[str, list[float]], base: str, args: argparse.Namespa
         base: the side that others are compared with.
         args: the command line's values; ``args.json`` may name a file to write them to.
     """
+    write(args, sides=compare(seconds, base))
+
+
+def compare(seconds: Mapping[str, list[float]], base: str) -> dict[str, dict]:
+    """Print medians and ranges as `report` does, and return them by side."""
     sides = {}
     width = max(map(len, seconds)) + 2
     for name, times in seconds.items():
@@ -43,11 +48,18 @@ def report(seconds: Mapping[str, list[float]], base: str, args: argparse.Namespa
         sides[name] = {"ms": _range(ms), f"of_{base}": _range(ratios)}
         print(
             f"{name:{width}}{statistics.median(ms):8.1f} ms ({min(ms):.1f} to {max(ms):.1f})"
-            f"{statistics.median(ratios):8.2f} of {base} ({min(ratios):.2f} to {max(ratios):.2f})"
+            f"{statistics.median(ratios):8.2f} of {base} ({min(ratios):.2f} to {max(ratios):.2f})",
+            flush=True,
         )
+    return sides
+
+
+def write(args: argparse.Namespace, **results: object) -> None:
+    """Write the flags, torch's version and the results to ``args.json``, if it names a file."""
     if args.json:
         settings = {key: str(value) for key, value in vars(args).items()}
-        args.json.write_text(json.dumps({**settings, "torch": torch.__version__, "sides": sides}))
+        document = {**settings, "torch": torch.__version__, **results}
+        args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def _range(values: list[float]) -> dict[str, float]:
