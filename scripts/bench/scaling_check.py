@@ -12,15 +12,14 @@ from typing import Any
 
 import torch
 from scaling_job import Job
-from scaling_measure import all_reduce_time
 from scaling_model import Machine, update_seconds
 from scaling_network import all_reduce_seconds
+from scaling_together import all_reduce_time
 from scaling_workers import Side, run_workers, worker_flags
 from torch import distributed
 
 PROCESSES = (1, 2, 4)
 REPLICAS = (1, 2, 4)
-TOLERANCE = 0.15
 
 
 def jobs_of(processes: int) -> list[Job]:
@@ -97,18 +96,3 @@ def flags_of(job: Job) -> list[str]:
     ['--bas-replicas', '4', '--bas-placement', 'workers']
     """
     return ["--bas-replicas", str(job.replicas), "--bas-placement", job.placement]
-
-
-def verdict(rows: list[dict[str, Any]]) -> str:
-    """Say whether the simulator is validated, and where not."""
-    trained = [row for row in rows if row["replicas"]]
-    off = [row for row in trained if abs(row["error"]) > TOLERANCE]
-    errors = [abs(row["error"]) for row in trained]
-    text = (
-        f"{len(trained) - len(off)} of {len(trained)} predictions within {TOLERANCE:.0%}; "
-        f"median error {statistics.median(errors):.0%}, greatest {max(errors):.0%}: "
-    )
-    if not off:
-        return text + f"validated for {max(row['workers'] for row in trained)} processes here"
-    names = [f"{r['workers']} x {r['placement']} M = {r['replicas']}" for r in off]
-    return text + "NOT validated for " + ", ".join(names)

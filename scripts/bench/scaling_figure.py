@@ -27,7 +27,7 @@ def draw(
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     base = next(row for row in rows if row["workers"] == min(r["workers"] for r in rows))
     figure, axes = pyplot.subplots(
@@ -44,6 +44,8 @@ def draw(
             points = [(row["workers"], value_of(row)) for row in line]
             axis.loglog(*zip(*points, strict=True), style, color=colour, label=label, lw=1.4)
         axis.set_title(title, fontsize=10)
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter(ticker.ScalarFormatter())
         axis.set_xlabel("workers")
         axis.grid(True, which="major", alpha=0.3)
     handles, labels = axes[0].get_legend_handles_labels()

@@ -1,4 +1,4 @@
-"""Measure the parts of an update: passes, collation, transfer, optimizer, all-reduce, contention.
+"""Measure the parts of an update that a process does without others.
 
 Parts are timed each on their own: calls of the task on batches of chosen sizes, not the training
 that ``scaling_check`` compares predictions with.
@@ -7,12 +7,12 @@ that ``scaling_check`` compares predictions with.
 import argparse
 import random
 import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from scaling_fit import PassTime, fit_costs, fit_passes, fit_ring, relative_errors
+from scaling_fit import PassTime, fit_costs, fit_passes, relative_errors
+from scaling_together import measure_together
 from scaling_workers import Side, now, run_workers, worker_flags
 from torch import distributed
 
@@ -20,7 +20,6 @@ MOST = 8  # copies in a measured micro-batch
 COPIES = (1, 2, 4, MOST)
 FRACTIONS = (4, 2, 1)  # of the batches of the data set, each also halved and quartered
 BATCHES = 3
-SIZES = (2**14, 2**17, 2**20, 2**22, 2**24)  # bytes of the all-reduces
 QUANTILES = 1000  # of the sizes of batches that are kept
 
 
@@ -210,50 +209,3 @@ def flatten_seconds(side: Side) -> float:
             gradient.copy_(part.view_as(gradient))
         tries.append(now() - start)
     return statistics.median(tries)
-
-
-def measure_together(rank: int, world: int, side: Side, args: argparse.Namespace) -> dict[str, Any]:
-    """Measure contention, the processes training each for itself, then all-reduces."""
-    ratios = []
-    for turn in range(args.rounds + 1):
-        distributed.barrier()
-        alone = _same_update(side, args.updates) if rank == 0 else 0.0
-        distributed.barrier()
-        together = _same_update(side, args.updates)
-        if turn > 0 and rank == 0:
-            ratios.append(together / alone)
-    times = [all_reduce_time(size, args) for size in SIZES]
-    latency, bandwidth = fit_ring(SIZES, times, world)
-    return {
-        "contention": max(1.0, statistics.median(ratios or [1.0])),
-        "contention_of": world,
-        "network": {
-            "latency": latency,
-            "bandwidth": bandwidth,
-            "workers": world,
-            "sizes": SIZES,
-            "seconds": times,
-        },
-    }
-
-
-def _same_update(side: Side, updates: int) -> float:
-    """Train on one batch again and again, without loading and without others; return seconds."""
-    if not hasattr(side, "same"):
-        side.same = next(side.updates)  # type: ignore[attr-defined]
-    start = time.perf_counter()
-    for _ in range(updates):
-        side.trainer.set_num_updates(1)
-        side.trainer.train_step(side.same)  # type: ignore[attr-defined]
-    return now() - start
-
-
-def all_reduce_time(size: int, args: argparse.Namespace) -> float:
-    """Return the median seconds of an all-reduce of ``size`` bytes among all processes."""
-    tensor = torch.zeros(int(size) // 4, device="cpu" if args.cpu else "cuda")
-    tries = []
-    for _ in range(2 + max(5, min(50, 2**22 // int(size)))):
-        start = now()
-        distributed.all_reduce(tensor)
-        tries.append(now() - start)
-    return statistics.median(tries[2:])

@@ -1,12 +1,12 @@
 """Tables of the simulator, as text."""
 
 import math
+import statistics
 from collections.abc import Callable
 from typing import Any
 
-from scaling_check import verdict
-
 Rows = list[dict[str, Any]]
+TOLERANCE = 0.15  # of a prediction that counts as right
 
 
 def parts_table(found: dict[str, Any]) -> str:
@@ -56,6 +56,21 @@ def check_table(rows: Rows) -> str:
             f"  ({1e3 * row['least']:.1f} to {1e3 * row['most']:.1f})"
         )
     return "\n".join([*lines, verdict(rows)])
+
+
+def verdict(rows: Rows) -> str:
+    """Say whether the simulator is validated, and where not."""
+    trained = [row for row in rows if row["replicas"]]
+    off = [row for row in trained if abs(row["error"]) > TOLERANCE]
+    errors = [abs(row["error"]) for row in trained]
+    text = (
+        f"{len(trained) - len(off)} of {len(trained)} predictions within {TOLERANCE:.0%}; "
+        f"median error {statistics.median(errors):.0%}, greatest {max(errors):.0%}: "
+    )
+    if not off:
+        return text + f"validated for {max(row['workers'] for row in trained)} processes here"
+    names = [f"{r['workers']} x {r['placement']} M = {r['replicas']}" for r in off]
+    return text + "NOT validated for " + ", ".join(names)
 
 
 def grid(rows: Rows, title: str, text_of: Callable[[dict[str, Any]], str]) -> str:
