@@ -80,6 +80,9 @@ def run(args: argparse.Namespace) -> None:
     print(parts_table(document["parts"]))
     if document["check"]:
         print(f"\npredicted against measured here\n{check_table(document['check'])}")
+    if not document["parts"]["network"] and args.bandwidth is None:
+        print("\none device, so no all-reduce was measured: one worker; give --bandwidth for more")
+        args.workers = [1]
     machine, assumptions = given_machine(document["parts"], document["host"], args)
     tokens = args.batch_tokens or document["parts"]["tokens"]
     rows = [

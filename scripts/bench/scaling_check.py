@@ -35,7 +35,10 @@ def jobs_of(processes: int) -> list[Job]:
 
 
 def check(machine: Machine, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Train, and return for each job what was predicted and measured, in seconds.
+    """Train, and return for each job what was predicted and measured.
+
+    Times are in seconds; ratios, to the update without copies on as many processes, are medians of
+    those of a round, which other work on the machine disturbs less.
 
     Args:
         machine: as measured here; the number of its workers is set to that of the processes.
@@ -48,9 +51,14 @@ def check(machine: Machine, args: argparse.Namespace) -> list[dict[str, Any]]:
         args.gradient_bytes = machine.parts.gradient_bytes
         here = replace(machine, network=replace(machine.network, per_machine=processes))
         found = run_workers(processes, train_worker, args)
+        base, first = found["updates"][0], update_seconds(here, jobs_of(processes)[0]).total
         for job, seconds in zip(jobs_of(processes), found["updates"], strict=True):
             update = update_seconds(here, job)
-            rows.append(_row(vars(job).copy(), update.total, seconds, vars(update)))
+            ratios = [one / other for one, other in zip(seconds, base, strict=True)]
+            row = _row(vars(job).copy(), update.total, seconds, vars(update))
+            row["predicted_ratio"] = update.total / first
+            row["measured_ratio"] = statistics.median(ratios)
+            rows.append(row)
         if processes > 1:
             crowding = max(1.0, processes / machine.cores)
             size = machine.parts.gradient_bytes

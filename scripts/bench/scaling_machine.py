@@ -99,12 +99,7 @@ def _parts(found: Mapping[str, Any], given: Mapping[str, Any]) -> Parts:
 def _network(
     found: Mapping[str, Any], host: Mapping[str, Any], given: Mapping[str, Any]
 ) -> Network:
-    measured = found.get("network")
-    if measured is None and "bandwidth" not in given:
-        raise ValueError(
-            "no all-reduce could be measured here, with one device only; give --bandwidth"
-        )
-    here = measured or {"latency": 0.0, "bandwidth": math.inf}
+    here = found["network"] or {"latency": 0.0, "bandwidth": math.inf}
     inner = _link(given, "", here["latency"], here["bandwidth"])
     outer = _link(given, "outer_", inner.latency, inner.bandwidth)
     per_machine = given.get("workers_per_machine", host["devices"])

@@ -20,6 +20,7 @@ MOST = 8  # copies in a measured micro-batch
 COPIES = (1, 2, 4, MOST)
 FRACTIONS = (4, 2, 1)  # of the batches of the data set, each also halved and quartered
 BATCHES = 3
+ALONE = {"contention": 1.0, "contention_of": 1, "network": None}  # where there is one device
 QUANTILES = 1000  # of the sizes of batches that are kept
 
 
@@ -29,8 +30,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     Args:
         args: the command line's values; see ``scaling_workers.Side``, and ``rounds``.
     """
-    devices = args.cores if args.cpu else torch.cuda.device_count()
-    return run_workers(min(2, devices), measure_worker, args)
+    world = 2 if args.cpu else min(2, torch.cuda.device_count())
+    return {**ALONE, **run_workers(world, measure_worker, args)}
 
 
 def measure_worker(rank: int, world: int, args: argparse.Namespace) -> dict[str, Any]:

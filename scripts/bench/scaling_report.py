@@ -48,12 +48,15 @@ def parts_table(found: dict[str, Any]) -> str:
 def check_table(rows: Rows) -> str:
     """Return predicted against measured, a line a job, and the verdict."""
     lines = [f"{'processes':>9}  {'placement':17}{'M':>3}{'predicted':>12}{'measured':>12}  error"]
+    lines[0] += "   of no copies: predicted, measured"
     for row in rows:
-        copies = row["replicas"] or ""
+        copies, ratio = row["replicas"] or "", ""
+        if "measured_ratio" in row:
+            ratio = f"{row['predicted_ratio']:16.2f}{row['measured_ratio']:10.2f}"
         lines.append(
             f"{row['workers']:>9}  {row['placement']:17}{copies:>3}"
             f"{1e3 * row['predicted']:9.1f} ms{1e3 * row['measured']:9.1f} ms{row['error']:+7.0%}"
-            f"  ({1e3 * row['least']:.1f} to {1e3 * row['most']:.1f})"
+            f"{ratio}  ({1e3 * row['least']:.1f} to {1e3 * row['most']:.1f} ms)"
         )
     return "\n".join([*lines, verdict(rows)])
 
@@ -63,8 +66,11 @@ def verdict(rows: Rows) -> str:
     trained = [row for row in rows if row["replicas"]]
     off = [row for row in trained if abs(row["error"]) > TOLERANCE]
     errors = [abs(row["error"]) for row in trained]
+    ratios = [r["predicted_ratio"] / r["measured_ratio"] - 1 for r in trained if r["replicas"] > 1]
+    right = sum(abs(error) <= TOLERANCE for error in ratios)
     text = (
-        f"{len(trained) - len(off)} of {len(trained)} predictions within {TOLERANCE:.0%}; "
+        f"ratios to no copies: {right} of {len(ratios)} within {TOLERANCE:.0%}\n"
+        f"times: {len(trained) - len(off)} of {len(trained)} within {TOLERANCE:.0%}, "
         f"median error {statistics.median(errors):.0%}, greatest {max(errors):.0%}: "
     )
     if not off:

@@ -25,7 +25,8 @@ def measure_together(rank: int, world: int, side: Side, args: argparse.Namespace
     times = [all_reduce_time(size, args) for size in SIZES]
     latency, bandwidth = fit_ring(SIZES, times, world)
     return {
-        "contention": max(1.0, statistics.median(ratios or [1.0])),
+        # Sharing a core is modelled apart from it.
+        "contention": max(1.0, statistics.median(ratios or [1.0]) / max(1.0, world / args.cores)),
         "contention_of": world,
         "network": {
             "latency": latency,

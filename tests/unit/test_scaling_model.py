@@ -52,7 +52,7 @@ def seconds(job, *args, **kwargs):
     return update_seconds(machine(*args, **kwargs), job).total
 
 
-MODULES = "fit job model network predict quality report stragglers".split()
+MODULES = ["fit", "job", "model", "network", "predict", "quality", "report", "stragglers"]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -274,9 +274,11 @@ def test_fits_find_planted_costs_and_never_negative_ones():
 
 def test_verdict_refuses_what_is_off():
     row = {"workers": 2, "replicas": 4, "placement": "rows", "error": 0.14}
+    row |= {"predicted_ratio": 2.0, "measured_ratio": 2.5}
     assert "validated for 2 processes" in verdict([row])
     text = verdict([row, {**row, "placement": "passes", "error": -0.16}])
-    assert "1 of 2" in text and text.endswith("NOT validated for 2 x passes M = 4")
+    assert "times: 1 of 2 within" in text and "copies: 0 of 2 within" in text
+    assert text.endswith("NOT validated for 2 x passes M = 4")
 
 
 @pytest.fixture
@@ -324,3 +326,18 @@ def test_command_refuses_in_one_line(measured, monkeypatch, flags, message):
     with pytest.raises(SystemExit) as refused:
         simulate(monkeypatch, "--machine", measured, *flags)
     assert message in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_command_predicts_one_worker_where_no_all_reduce_was_measured(
+    measured, tmp_path, monkeypatch, capsys
+):
+    document = json.loads(measured.read_text(encoding="utf-8"))
+    document["parts"]["network"] = None
+    measured.write_text(json.dumps(document), encoding="utf-8")
+    out = tmp_path / "out.json"
+    simulate(monkeypatch, "--machine", measured, "--replicas", 1, "--json", out)
+    rows = json.loads(out.read_text(encoding="utf-8"))["predictions"]
+    assert [row["workers"] for row in rows] == [1]
+    assert "give --bandwidth for more" in capsys.readouterr().out
+    simulate(monkeypatch, "--machine", measured, "--replicas", 1, "--bandwidth", 1, "--json", out)
+    assert len(json.loads(out.read_text(encoding="utf-8"))["predictions"]) == 11
