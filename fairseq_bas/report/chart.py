@@ -19,7 +19,8 @@ class Line:
         x: (n,), not decreasing.
         y: (n,), NaN at gaps.
         colour: index of the run's colour.
-        strong: drawn thick with a dot at each point, as validations are; else thin.
+        strong: drawn thick; else thin.
+        dots: with a dot at each point, where there are few.
     """
 
     run: str
@@ -28,6 +29,7 @@ class Line:
     y: NDArray[np.float64]
     colour: int
     strong: bool = False
+    dots: bool = False
 
     @property
     def label(self) -> str:
@@ -47,7 +49,6 @@ class Chart:
         lines: at least one.
         log: whether the vertical axis is logarithmic.
         zero: whether it begins at 0.
-        note: a sentence below, may be empty.
     """
 
     key: str
@@ -57,7 +58,6 @@ class Chart:
     lines: Sequence[Line]
     log: bool = False
     zero: bool = False
-    note: str = ""
 
     def x_scale(self) -> Scale:
         """Return the horizontal axis, from 0."""
@@ -74,9 +74,9 @@ class Chart:
         Example:
             >>> line = Line("a", "", np.array([1.0, 2.0]), np.array([8.0, 7.0]), 0)
             >>> Chart("loss", "Loss", "updates", "bits", [line]).description()
-            'Loss: bits against updates. a: from 8 to 7, lowest 7, highest 8.'
+            'Loss, bits, over updates. a: from 8 to 7, lowest 7, highest 8.'
         """
-        parts = [f"{self.title}: {self.y_label} against {self.x_label}."]
+        parts = [f"{self.title}, {self.y_label}, over {self.x_label}."]
         for line in self.lines:
             row = summary_of(line)
             parts.append(
@@ -94,3 +94,16 @@ def summary_of(line: Line) -> tuple[str, str, str, str]:
         short_number(float(value)) for value in (finite[0], finite.min(), finite.max(), finite[-1])
     )
     return first, low, high, last
+
+
+@dataclass(frozen=True)
+class Row:
+    """Hold charts that stand together.
+
+    Args:
+        heading: above them.
+        charts: at least one.
+    """
+
+    heading: str
+    charts: Sequence[Chart]

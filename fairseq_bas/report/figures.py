@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ..tool.run_table import Table
 from ..tool.training_run import TrainingRun
-from .chart import Chart, Line
+from .chart import Chart, Line, Row
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,6 @@ class _Quantity:
     copies: str = ""
     log: bool = False
     zero: bool = False
-    note: str = ""
 
 
 _QUALITY = (
@@ -48,7 +47,7 @@ _QUALITY = (
         "nll-loss", "Loss without label smoothing", "bits per target token", "nll_loss", "nll_loss"
     ),
     _Quantity("ppl", "Perplexity", "per target token", "ppl", "ppl", log=True),
-    _Quantity("bleu", "BLEU at validation", "BLEU", "", "bleu"),
+    _Quantity("bleu", "BLEU at validation", "of the validation text", "", "bleu"),
 )
 _COURSE = (
     _Quantity(*("batch", "Batch", "target tokens an update", "wpb"), copies="bas_wpb", zero=True),
@@ -59,9 +58,11 @@ _COURSE = (
         *("noise-scale", "Gradient noise scale", "target tokens", "bas_noise_scale"), log=True
     ),
     _Quantity(
-        *("effective-batch", "Effective batch, B_eff", "target tokens", "bas_effective_batch"),
+        "effective-batch",
+        "Effective batch, B_eff",
+        "distinct target tokens of equal variance",
+        "bas_effective_batch",
         zero=True,
-        note="What a batch of distinct sentences would need for the same variance.",
     ),
     _Quantity("loss-scale", "Loss scale", "factor", "loss_scale", log=True),
     _Quantity("gnorm", "Gradient norm", "before clipping", "gnorm", log=True),
@@ -76,29 +77,34 @@ _COURSE = (
 )
 
 
-def charts_of(runs: Sequence[TrainingRun]) -> list[list[Chart]]:
+def charts_of(runs: Sequence[TrainingRun]) -> list[Row]:
     """Return the charts of a report.
 
     Args:
         runs: at least one.
 
     Returns:
-        A list for each row of the page: loss, perplexity and BLEU each against updates, target
+        The rows of the page: loss, perplexity and BLEU each against updates, target
         tokens and hours, then the course of training against updates. What no run logged is left
         out.
     """
-    rows = []
+    rows: list[tuple[str, list[Chart | None]]] = []
     for quantity in _QUALITY:
         if quantity.key == "nll-loss" and not _has_smoothing(runs):
             continue
-        charts = [_chart(quantity, axis, runs, f"{quantity.key}-{axis.key}") for axis in AXES]
-        rows.append([chart for chart in charts if chart])
-    course = [_chart(quantity, AXES[0], runs, quantity.key) for quantity in _COURSE]
-    rows.append([chart for chart in course if chart])
-    return [row for row in rows if row]
+        charts = [
+            _chart(quantity, axis, runs, f"{quantity.key}-{axis.key}", f" over {axis.key}")
+            for axis in AXES
+        ]
+        rows.append((quantity.title, charts))
+    rows.append(("Course of training", [_chart(q, AXES[0], runs, q.key) for q in _COURSE]))
+    drawn = [(heading, [chart for chart in charts if chart]) for heading, charts in rows]
+    return [Row(heading, charts) for heading, charts in drawn if charts]
 
 
-def _chart(quantity: _Quantity, axis: _Axis, runs: Sequence[TrainingRun], key: str) -> Chart | None:
+def _chart(
+    quantity: _Quantity, axis: _Axis, runs: Sequence[TrainingRun], key: str, over: str = ""
+) -> Chart | None:
     """Return the chart of a quantity, None if no run has it."""
     lines = []
     both = bool(quantity.train and quantity.valid)
@@ -112,14 +118,13 @@ def _chart(quantity: _Quantity, axis: _Axis, runs: Sequence[TrainingRun], key: s
             if column and column in table:
                 x, y = _finite(table[axis.column], table[column])
                 if np.isfinite(y).any():
-                    lines.append(Line(run.name, part, x, y, colour, strong))
+                    lines.append(Line(run.name, part, x, y, colour, strong, part == "valid"))
     if not lines:
         return None
     return Chart(
-        *(key, quantity.title, axis.label, quantity.unit, lines),
+        *(key, quantity.title + over, axis.label, quantity.unit, lines),
         log=quantity.log,
         zero=quantity.zero,
-        note=quantity.note,
     )
 
 

@@ -9,14 +9,12 @@ from ..tool.run_flags import differing_flags, shown_flags
 from ..tool.system_score import LOWER_IS_BETTER, MetricScore
 from ..tool.training_run import TrainingRun
 from ..version import __version__
-from .chart import Chart, summary_of
+from .chart import Chart, Row, summary_of
 from .markup import Markup, details, joined, table, tag
 from .numbers import OVERVIEW, overview_row
 from .scores import Scores
 from .style import SCRIPT, STYLE
 from .svg import COLOURS, svg_of
-
-_HEADINGS = {"loss": "Loss", "nll-loss": "", "ppl": "Perplexity", "bleu": "BLEU"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +24,7 @@ class Report:
     Args:
         title: of the page.
         runs: at least one.
-        charts: a list for each row.
+        rows: of figures.
         scores: of test sets.
         made: when the page was made, as text.
         files: folder beside the page that has the figures and the table; None if there is none.
@@ -34,7 +32,7 @@ class Report:
 
     title: str
     runs: Sequence[TrainingRun]
-    charts: Sequence[Sequence[Chart]]
+    rows: Sequence[Row]
     scores: Sequence[Scores] = ()
     made: str = ""
     files: str | None = None
@@ -112,7 +110,9 @@ def _named(run: TrainingRun, index: int) -> Markup:
 
 def _overview(runs: Sequence[TrainingRun]) -> Markup:
     rows = [[_named(run, index), *overview_row(run)] for index, run in enumerate(runs)]
-    return joined([tag("h2", "Runs"), table(OVERVIEW, rows, "How far each run is")])
+    shown = len(OVERVIEW) - (not any("bleu" in run.valid for run in runs))
+    rows = [row[:shown] for row in rows]
+    return joined([tag("h2", "Runs"), table(OVERVIEW[:shown], rows, "How far each run is")])
 
 
 def _scores(scores: Scores) -> Markup:
@@ -184,11 +184,9 @@ def _updates(first: int, last: int) -> str:
 
 def _figures(report: Report) -> list[Markup]:
     sections = []
-    for row in report.charts:
-        key = row[0].key.removesuffix("-updates")
-        heading = row[0].title if key in _HEADINGS else "Course of training"
-        section = [tag("h2", heading), _legend(report.runs, row)]
-        section.append(tag("div", joined([_figure(chart) for chart in row]), class_="charts"))
+    for row in report.rows:
+        section = [tag("h2", row.heading), _legend(report.runs, row.charts)]
+        section.append(tag("div", joined([_figure(c) for c in row.charts]), class_="charts"))
         sections.append(joined(section, "\n"))
     return sections
 
@@ -198,6 +196,8 @@ def _legend(runs: Sequence[TrainingRun], charts: Sequence[Chart]) -> Markup:
     parts = {line.part for chart in charts for line in chart.lines}
     if {"train", "valid"} <= parts:
         items.append(tag("li", "thin: train, thick: valid", class_="soft"))
+    if "with copies" in parts:
+        items.append(tag("li", "thin: copies counted too", class_="soft"))
     return tag("ul", joined(items), class_="legend", aria_label="Runs")
 
 
@@ -207,8 +207,6 @@ def _figure(chart: Chart) -> Markup:
     scale = ", logarithmic" if chart.log else ""
     caption = [tag("h3", chart.title), tag("p", f"{chart.y_label}{scale}")]
     parts = [tag("figcaption", joined(caption)), Markup(svg_of(chart))]
-    if chart.note:
-        parts.append(tag("p", chart.note, class_="soft"))
     return tag("figure", joined([*parts, details("Values", numbers)]))
 
 

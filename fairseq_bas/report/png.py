@@ -39,7 +39,7 @@ def png_of(chart: Chart) -> bytes:
             linewidth=1.8 if line.strong else 1.0,
             alpha=1.0 if line.strong else 0.6,
             linestyle="--" if line.colour >= len(LIGHT) else "-",
-            marker="o" if line.strong and len(x) <= 60 else None,
+            marker="o" if line.dots and len(x) <= 60 else None,
             markersize=3,
         )
     if y_scale.log:

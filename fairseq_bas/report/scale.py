@@ -63,7 +63,7 @@ def scale_for(values: Iterable[float], log: bool = False, zero: bool = False) ->
 
     Example:
         >>> scale_for([0.0, 10.0], zero=True)
-        Scale(low=0.0, high=10.0, log=False)
+        Scale(low=0.0, high=10.3, log=False)
     """
     finite = [value for value in values if math.isfinite(value) and abs(value) < 1e300]
     finite = [value if abs(value) > 1e-300 else 0.0 for value in finite]
@@ -78,7 +78,7 @@ def scale_for(values: Iterable[float], log: bool = False, zero: bool = False) ->
         return Scale(0.0, 1.0)
     low, high = min(finite), max(finite)
     if zero and low >= 0:
-        return Scale(0.0, high or 1.0)
+        return Scale(0.0, high * 1.03 or 1.0)
     if high - low <= 1e-9 * max(abs(low), abs(high)):
         room = abs(high) * 0.1 or 1.0
     else:
@@ -115,7 +115,7 @@ def tick_labels(ticks: list[float]) -> list[str]:
         >>> tick_labels([10000.0, 10500.0, 11000.0])
         ['10k', '10.5k', '11k']
     """
-    for digits in range(2, 12):
+    for digits in range(3, 12):
         labels = [short_number(tick, digits) for tick in ticks]
         exact = all(
             math.isclose(_value(label), tick, rel_tol=1e-6, abs_tol=1e-300)
@@ -139,9 +139,15 @@ def _round_step(step: float) -> float:
 
 
 def _log_ticks(low: float, high: float, most: int) -> list[float]:
-    """Return powers of ten, with 2 and 5 times them where there are few."""
+    """Return powers of ten, every so many or with round values between, as many as fit."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     stride = max(1, math.ceil((last - first) / most))
-    factors = (1, 2, 5) if last - first <= max(1, most // 3) else (1,)
-    ticks = [factor * 10.0**power for power in range(first, last + 1, stride) for factor in factors]
-    return [tick for tick in ticks if low <= tick <= high]
+    choices = [(1, 2, 5), (1, 3), (1,)] if stride == 1 else [(1,)]
+    for factors in choices:
+        ticks = [
+            factor * 10.0**power for power in range(first, last + 1, stride) for factor in factors
+        ]
+        inside = [tick for tick in ticks if low <= tick <= high]
+        if len(inside) <= most:
+            break
+    return inside

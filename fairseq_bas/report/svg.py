@@ -103,7 +103,7 @@ def _line(line: Line, x_scale: Scale, y_scale: Scale) -> str:
     ]
     points = [point for part in parts for point in part]
     dots = ""
-    if line.strong and len(points) <= _DOTS:
+    if line.dots and len(points) <= _DOTS:
         dots = "".join(
             f'<circle cx="{px:.1f}" cy="{py:.1f}" r="2.2"/>' for part in places for px, py in part
         )

@@ -89,17 +89,18 @@ def run(args: argparse.Namespace) -> int:
     from ..report.tsv import tsv_of
 
     runs = _load(named, not args.no_checkpoints)
-    charts, scores = charts_of(runs), _scores(args, runs)
+    rows, scores = charts_of(runs), _scores(args, runs)
+    charts = [chart for row in rows for chart in row.charts]
     out = Path(args.out)
     folder = out.with_name(f"{out.stem}_files")
     folder.mkdir(exist_ok=True)
     write_report(str(folder / "runs.tsv"), [tsv_of(runs)])
     if not args.no_png:
-        _draw([chart for row in charts for chart in row], folder)
+        _draw(charts, folder)
     made = time.strftime("%Y-%m-%d %H:%M")
-    page = page_of(Report(args.title, runs, charts, scores, made, folder.name))
+    page = page_of(Report(args.title, runs, rows, scores, made, folder.name))
     write_report(args.out, [page])
-    print(f"{args.out}: {len(runs)} runs, {sum(map(len, charts))} figures")
+    print(f"{args.out}: {len(runs)} run{'s' * (len(runs) > 1)}, {len(charts)} figures")
     return 0
 
 
