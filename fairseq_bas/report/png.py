@@ -2,6 +2,7 @@
 
 import io
 import math
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,19 @@ def png_of(chart: Chart) -> bytes:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), dpi=200, layout="constrained")
-    axes = figure.subplots()
+    draw(chart, figure.subplots())
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()
+
+
+def draw(chart: Chart, axes: Any) -> None:
+    """Draw a chart into axes of matplotlib.
+
+    Args:
+        chart: what to draw.
+        axes: ``matplotlib.axes.Axes``.
+    """
     x_scale, y_scale = chart.x_scale(), chart.y_scale()
     for line in chart.lines:
         kept = [value if y_scale.holds(value) else math.nan for value in line.y.tolist()]
@@ -55,6 +68,3 @@ def png_of(chart: Chart) -> bytes:
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
     axes.legend(frameon=False, fontsize=8)
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    return content.getvalue()

@@ -30,7 +30,7 @@ p{{margin:.3rem 0 .6rem}} .soft{{color:var(--soft)}} .bad{{color:var(--bad);font
 .scroll{{overflow-x:auto;margin:.4rem 0}}
 table{{border-collapse:collapse;font-size:.9rem}} caption{{text-align:left;color:var(--soft);
 padding:.1rem 0 .3rem}}
-th,td{{padding:.28rem .7rem .28rem 0;text-align:left;border-bottom:1px solid var(--rule);
+th,td{{padding:.28rem 1rem .28rem 0;text-align:left;border-bottom:1px solid var(--rule);
 vertical-align:top;font-variant-numeric:tabular-nums}}
 .numbers td,.numbers thead th:not(:first-child){{text-align:right;white-space:nowrap}}
 thead th{{color:var(--soft);font-weight:600}} tbody th{{font-weight:600}}

@@ -27,7 +27,8 @@ INNER, EPOCH, LOADED = "train_inner", "train", "loaded"
 # The first part takes all it can, so that half a line does not hide the one appended to it.
 _LINE = re.compile(r"(.*)\| INFO \| (train_inner|train|valid\w*|test\w*) \| (.*?)\s*", re.DOTALL)
 _LOADED = re.compile(r"(.*)Loaded checkpoint .* \(epoch ([0-9]+) @ ([0-9]+) updates\)\s*")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
+# Looked for at every place, as a date may follow half a date.
+_DATE = re.compile(r"(?=([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}))")
 _SIMPLE_INNER = re.compile(r"epoch ([0-9]{1,9}):\s+[0-9]+ / [0-9]+ (.*)")
 _SIMPLE_END = re.compile(r"epoch ([0-9]{1,9}) \| (?:valid on '([^']*)' subset \| )?(.*)")
 _LARGEST = 2**53  # beyond it a float does not count updates

@@ -120,8 +120,6 @@ def _load(named: list[tuple[str | None, str]], checkpoints: bool) -> "list[Train
 
     runs: list[TrainingRun] = []
     for name, path in named:
-        if not Path(path).exists():
-            raise ValueError(f"{path} does not exist; pass the folder or the log of a run")
         loaded = load_run(path, name, checkpoints)
         if any(loaded.name == other.name for other in runs):
             raise ValueError(f"two runs are called {loaded.name}; name them by NAME=PATH")

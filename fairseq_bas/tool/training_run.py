@@ -72,6 +72,8 @@ def load_run(path: str, name: str | None = None, checkpoints: bool = True) -> Tr
         ValueError: if there is no log of training.
     """
     place = Path(path)
+    if not place.exists():
+        raise ValueError(f"{path} does not exist; pass the folder or the log of a run")
     folder = place if place.is_dir() else place.parent
     text = _read_logs(place)
     records = latest(text.records)
