@@ -50,7 +50,7 @@ def state_of(run: TrainingRun) -> str:
         return state
     if run.text.ended is not None:
         state += f", last line {clock(run.text.ended)}"
-    if run.outlook.seconds is not None and run.text.ended is not None:
+    if run.outlook.seconds and run.text.ended is not None:
         state += f", expected end {clock(run.text.ended + run.outlook.seconds)}"
     return state
 

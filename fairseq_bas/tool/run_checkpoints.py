@@ -1,7 +1,8 @@
 """What the checkpoints of a run tell, read by torch's safe loader without fairseq."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def _read(path: Path) -> CheckpointFacts:
 
     size = path.stat().st_size
     try:
-        with torch.serialization.safe_globals(_types()):
+        with _allowed(_types()):
             verify_checkpoint(path)
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
         digest = matches_digest(path) is True
@@ -67,6 +68,20 @@ def _read(path: Path) -> CheckpointFacts:
     if not isinstance(state, Mapping):
         return CheckpointFacts(path.name, size, problem=f"{path.name} holds no run of fairseq")
     return CheckpointFacts(path.name, size, digest=digest, **_facts(state))
+
+
+@contextmanager
+def _allowed(types: list[Any]) -> Iterator[None]:
+    """Put types on torch's allow-list for a while; torch's own context would take off others'."""
+    from torch import serialization
+
+    before = serialization.get_safe_globals()
+    serialization.add_safe_globals(types)
+    try:
+        yield
+    finally:
+        serialization.clear_safe_globals()
+        serialization.add_safe_globals(before)
 
 
 def _facts(state: Mapping[str, Any]) -> dict[str, Any]:
