@@ -25,7 +25,7 @@ def overview_row(run: TrainingRun) -> list[str]:
     if total and run.ending != "done":
         updates += f" of {total:,}"
     return [
-        state_of(run),
+        ENDINGS[run.ending],
         updates,
         f"{epochs.max():.0f}",
         short_number(run.log.total.seconds / 3600, 3),
@@ -43,16 +43,20 @@ OVERVIEW = (
 )
 
 
-def state_of(run: TrainingRun) -> str:
-    """Return how a run ended, or when it will."""
-    state = ENDINGS[run.ending]
+def outlook_text(run: TrainingRun) -> str | None:
+    """Return when the last line was written and when the run will end, None if it has ended.
+
+    Args:
+        run: any.
+    """
     if run.ending != "unfinished":
-        return state
+        return None
+    text = f"{run.name} is not finished"
     if run.text.ended is not None:
-        state += f", last line {clock(run.text.ended)}"
-    if run.outlook.seconds and run.text.ended is not None:
-        state += f", expected end {clock(run.text.ended + run.outlook.seconds)}"
-    return state
+        text += f"; last line {clock(run.text.ended)}"
+        if run.outlook.seconds:
+            text += f", expected end {clock(run.text.ended + run.outlook.seconds)}"
+    return f"{text}."
 
 
 def clock(seconds: float) -> str:

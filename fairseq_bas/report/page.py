@@ -11,7 +11,7 @@ from ..tool.training_run import TrainingRun
 from ..version import __version__
 from .chart import Chart, Row, summary_of
 from .markup import Markup, details, joined, table, tag
-from .numbers import OVERVIEW, overview_row
+from .numbers import OVERVIEW, outlook_text, overview_row
 from .scores import Scores
 from .style import SCRIPT, STYLE
 from .svg import COLOURS, svg_of
@@ -112,7 +112,9 @@ def _overview(runs: Sequence[TrainingRun]) -> Markup:
     rows = [[_named(run, index), *overview_row(run)] for index, run in enumerate(runs)]
     shown = len(OVERVIEW) - (not any("bleu" in run.valid for run in runs))
     rows = [row[:shown] for row in rows]
-    return joined([tag("h2", "Runs"), table(OVERVIEW[:shown], rows, "How far each run is")])
+    found = table(OVERVIEW[:shown], rows, "How far each run is")
+    notes = [tag("p", note) for run in runs if (note := outlook_text(run))]
+    return joined([tag("h2", "Runs"), found, *notes])
 
 
 def _scores(scores: Scores) -> Markup:

@@ -59,7 +59,10 @@ def read_scores(path: str) -> Scores:
 
 
 def score_runs(
-    runs: Sequence[TrainingRun], references: Sequence[str], settings: ScoreSettings
+    runs: Sequence[TrainingRun],
+    references: Sequence[str],
+    settings: ScoreSettings,
+    allow_subword: bool = False,
 ) -> Scores:
     """Score the translations that lie beside the logs, ``*.gen``.
 
@@ -67,6 +70,7 @@ def score_runs(
         runs: those without translations are left out.
         references: files, one sentence a line.
         settings: metrics and test.
+        allow_subword: score text with ``@@`` or ``▁`` in it.
 
     Raises:
         ValueError: if no run has translations or they cannot be scored.
@@ -81,7 +85,7 @@ def score_runs(
         )
     texts = {name: read_hypotheses(path).sentences for name, path in files.items()}
     read = {path: read_reference(path) for path in references}
-    systems = score_systems(texts, read, settings)
+    systems = score_systems(texts, read, settings, allow_subword)
     return Scores(", ".join(references), settings.test, settings.num_trials, systems)
 
 

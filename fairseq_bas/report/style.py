@@ -33,8 +33,9 @@ padding:.1rem 0 .3rem}}
 th,td{{padding:.28rem 1rem .28rem 0;text-align:left;border-bottom:1px solid var(--rule);
 vertical-align:top;font-variant-numeric:tabular-nums}}
 .numbers td,.numbers thead th:not(:first-child){{text-align:right;white-space:nowrap}}
-thead th{{color:var(--soft);font-weight:600}} tbody th{{font-weight:600}}
-td.wide,.flags td{{overflow-wrap:anywhere;max-width:38rem}}
+thead th{{color:var(--soft);font-weight:600}} tbody th{{font-weight:600;white-space:nowrap}}
+h1,h2,p,code{{overflow-wrap:anywhere}}
+td{{min-width:2.5rem}} .flags td{{overflow-wrap:anywhere;max-width:38rem}}
 .charts{{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,380px),1fr));gap:1rem}}
 figure{{margin:0;padding:.8rem .9rem .5rem;background:var(--card);border:1px solid var(--rule);
 border-radius:8px;min-width:0}}

@@ -57,6 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="bootstrap",
         help="paired test of --ref against the first run (default: %(default)s)",
     )
+    add(
+        "--allow-subword",
+        action="store_true",
+        help="score text with @@ or ▁ in it, which otherwise is refused as subwords",
+    )
     add("--no-png", action="store_true", help="write no PNG figures, which take matplotlib")
     add("--no-checkpoints", action="store_true", help="read the logs only")
 
@@ -132,7 +137,8 @@ def _scores(args: argparse.Namespace, runs: "list[TrainingRun]") -> "list[Scores
 
     scores = [read_scores(path) for path in args.scores]
     if args.ref:
-        scores.append(score_runs(runs, args.ref, ScoreSettings(test=args.test)))
+        settings = ScoreSettings(test=args.test)
+        scores.append(score_runs(runs, args.ref, settings, args.allow_subword))
     return scores
 
 

@@ -90,7 +90,12 @@ def long_runs(tmp_path_factory):
 def page(long_runs):
     """Return the page of the three runs."""
     runs = [long_runs / name for name in ("baseline", "copies", "live")]
-    assert report(*runs, "--out", long_runs / "out.html", "--no-png") == 0
+    metrics = {"BLEU": {"score": 27.3, "signature": "nrefs:1|" * 12, "p_value": None}}
+    systems = [{"name": name, "metrics": metrics} for name in ("a", "b")]
+    scores = {"test": {"type": "bootstrap", "trials": 1000}, "systems": systems}
+    (long_runs / "scores.json").write_text(json.dumps(scores))
+    flags = ["--no-png", "--scores", long_runs / "scores.json"]
+    assert report(*runs, "--out", long_runs / "out.html", *flags) == 0
     return long_runs / "out.html"
 
 
@@ -172,7 +177,7 @@ def test_a_run_that_is_not_finished(tmp_path):
     assert report(run, "--out", out, "--no-png") == 0
     text = "".join(Strict(out.read_text(encoding="utf-8")).text)
     assert "1 run, 1 not finished" in text and "40 of 100" in text
-    assert "not finished, last line 2026-01-01 10:00, expected end 2026-01-01 10:01" in text
+    assert "run is not finished; last line 2026-01-01 10:00, expected end 2026-01-01 10:01." in text
     with open(run / "train.log", "a", encoding="utf-8") as log:
         log.write("\n" + whole_run())
     assert report(run, "--out", out, "--no-png") == 0
