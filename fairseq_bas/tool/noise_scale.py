@@ -55,9 +55,7 @@ def run(args: argparse.Namespace) -> int:
         OSError: if a report cannot be written.
     """
     paths = gradient_paths(args)
-    if args.repeats < 1:
-        raise ValueError(f"--repeats {args.repeats} measures nothing; pass 1 or more")
-    batches = _batches(args.at)
+    batches = check(args)
     # fairseq takes seconds to import, which wrong usage should not cost.
     from .noise_scale_figure import draw_noise_scales
     from .noise_scale_report import json_report, text_report
@@ -71,6 +69,23 @@ def run(args: argparse.Namespace) -> int:
         lambda: json_report(results, batches, vars(args)),
         lambda path: draw_noise_scales(path, results),
     )
+
+
+def check(args: argparse.Namespace) -> list[float]:
+    """Refuse what can be refused without loading.
+
+    Args:
+        args: what `add_arguments` asked for.
+
+    Returns:
+        The batches of ``--at``.
+
+    Raises:
+        ValueError: in one sentence.
+    """
+    if args.repeats < 1:
+        raise ValueError(f"--repeats {args.repeats} measures nothing; pass 1 or more")
+    return _batches(args.at)
 
 
 def _batches(text: str | None) -> list[float]:

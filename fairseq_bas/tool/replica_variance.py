@@ -8,7 +8,12 @@ import argparse
 import warnings
 
 from .gradient_arguments import add_gradient_arguments, gradient_paths
-from .replica_variance_settings import parse_cost, parse_noise_settings, parse_replicas
+from .replica_variance_settings import (
+    NoiseSetting,
+    parse_cost,
+    parse_noise_settings,
+    parse_replicas,
+)
 from .report_files import deliver
 
 COPIES = 4
@@ -69,20 +74,12 @@ def run(args: argparse.Namespace) -> int:
         OSError: if a report cannot be written.
     """
     paths = gradient_paths(args)
-    settings = parse_noise_settings(args.noise)
-    replicas, cost = parse_replicas(args.replicas), parse_cost(args.cost)
-    if args.copies < 2:
-        raise ValueError(
-            f"--copies {args.copies} shows no difference between copies; pass at least 2"
-        )
+    settings, replicas, cost = settings_of(args)
     # fairseq takes seconds to import, which wrong usage should not cost.
-    from ..measure.replica_variance import interpolated_costs
     from .replica_variance_figure import draw_replica_variance
     from .replica_variance_report import json_report, text_report
     from .replica_variance_run import measure
 
-    if isinstance(cost, dict):
-        interpolated_costs(cost, replicas)  # refuses prices that make no sense
     with warnings.catch_warnings(action="ignore"):  # of fairseq and torch about each other
         results = [measure(args, path, settings, replicas, cost) for path in paths]
     return deliver(
@@ -91,3 +88,27 @@ def run(args: argparse.Namespace) -> int:
         lambda: json_report(results, vars(args)),
         lambda path: draw_replica_variance(path, results),
     )
+
+
+def settings_of(
+    args: argparse.Namespace,
+) -> tuple[list[NoiseSetting], list[int], str | dict[int, float]]:
+    """Return kinds of noise, values of M and prices, after checking them without loading.
+
+    Args:
+        args: what `add_arguments` asked for.
+
+    Raises:
+        ValueError: if one of them is refused.
+    """
+    settings = parse_noise_settings(args.noise)
+    replicas, cost = parse_replicas(args.replicas), parse_cost(args.cost)
+    if args.copies < 2:
+        raise ValueError(
+            f"--copies {args.copies} shows no difference between copies; pass at least 2"
+        )
+    if isinstance(cost, dict):
+        from ..measure.replica_variance import interpolated_costs  # which takes torch to import
+
+        interpolated_costs(cost, replicas)  # refuses prices that make no sense
+    return settings, replicas, cost

@@ -61,13 +61,36 @@ def write_report(path: str, lines: Iterable[str]) -> None:
     Raises:
         OSError: if it cannot be written.
     """
+    _replace(path, lambda target: _write(target, lines))
+
+
+def write_bytes(path: str, content: bytes) -> None:
+    """Write a file such as a picture, as `write_report` does.
+
+    Args:
+        path: file to create or replace.
+        content: all of it.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+
+    def write(target: str) -> None:
+        with open(target, "wb") as file:
+            file.write(content)
+
+    _replace(path, write)
+
+
+def _replace(path: str, write: Callable[[str], None]) -> None:
+    """Write a file beside another and put it in its place."""
     if os.path.exists(path) and not os.path.isfile(path):  # such as a pipe
-        _write(path, lines)
+        write(path)
         return
     target = os.path.realpath(path)
     part = f"{target}.{os.getpid()}.part"
     try:
-        _write(part, lines)
+        write(part)
         os.replace(part, target)
     finally:
         if os.path.exists(part):

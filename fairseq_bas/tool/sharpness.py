@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
         OSError: if a report cannot be written.
     """
     paths = surface_paths(args)
-    _check(args)
+    check(args)
     # fairseq takes seconds to import, which wrong usage should not cost.
     from .sharpness_figure import draw_sharpness
     from .sharpness_report import json_report, text_report
@@ -124,8 +124,15 @@ def run(args: argparse.Namespace) -> int:
     )
 
 
-def _check(args: argparse.Namespace) -> None:
-    """Refuse what can be refused without loading."""
+def check(args: argparse.Namespace) -> None:
+    """Refuse what can be refused without loading.
+
+    Args:
+        args: what `add_arguments` asked for.
+
+    Raises:
+        ValueError: in one sentence.
+    """
     for value in args.epsilon:
         if not 0 < value < 1:
             raise ValueError(f"--epsilon {value:g} makes no small box; pass values such as 1e-3")

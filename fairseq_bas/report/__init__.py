@@ -1,0 +1,1 @@
+"""A page about training runs: charts, tables and files, without network or fairseq."""

@@ -1,0 +1,282 @@
+"""The page: one HTML file with everything in it."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..tool.run_flags import differing_flags, shown_flags
+from ..tool.system_score import LOWER_IS_BETTER, MetricScore
+from ..tool.training_run import TrainingRun
+from ..version import __version__
+from .chart import Chart, Row, summary_of
+from .markup import Markup, details, joined, table, tag
+from .numbers import OVERVIEW, outlook_text, overview_row
+from .scores import Scores
+from .style import SCRIPT, STYLE
+from .svg import COLOURS, svg_of
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Hold what a page shows.
+
+    Args:
+        title: of the page.
+        runs: at least one.
+        rows: of figures.
+        scores: of test sets.
+        made: when the page was made, as text.
+        files: folder beside the page that has the figures and the table; None if there is none.
+    """
+
+    title: str
+    runs: Sequence[TrainingRun]
+    rows: Sequence[Row]
+    scores: Sequence[Scores] = ()
+    made: str = ""
+    files: str | None = None
+
+
+def page_of(report: Report) -> str:
+    """Return the page.
+
+    Args:
+        report: what it shows.
+
+    Returns:
+        HTML that loads nothing, by its own policy: the one script it may run is known by its
+        hash, so that what a log says could not run even if it were not escaped.
+    """
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    head = joined(
+        [
+            Markup('<meta charset="utf-8">'),
+            Markup(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
+            Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+            Markup('<link rel="icon" href="data:,">'),
+            tag("title", report.title),
+            Markup(f"<style>{STYLE}</style>"),
+        ],
+        "\n",
+    )
+    body = joined(
+        [
+            tag("main", joined(_sections(report), "\n")),
+            Markup('<div id="hover" role="status"></div>'),
+            Markup(f"<script>{SCRIPT}</script>"),
+        ],
+        "\n",
+    )
+    document = joined([tag("head", head), tag("body", body)], "\n")
+    return f'<!DOCTYPE html>\n<html lang="en">\n{document}\n</html>\n'
+
+
+def _sections(report: Report) -> list[Markup]:
+    return [
+        _header(report),
+        _overview(report.runs),
+        *(_scores(scores) for scores in report.scores),
+        _events(report.runs),
+        *_figures(report),
+        _differences(report.runs),
+        *(_run(run, index) for index, run in enumerate(report.runs)),
+    ]
+
+
+def _header(report: Report) -> Markup:
+    unfinished = sum(run.ending == "unfinished" for run in report.runs)
+    state = f"{len(report.runs)} runs" if len(report.runs) > 1 else "1 run"
+    if unfinished:
+        state += f", {unfinished} not finished"
+    lines = [f"{state}. Made {report.made} by fairseq_bas {__version__}."]
+    if report.files:
+        lines.append(f"All numbers are in {report.files}/runs.tsv.")
+    return joined([tag("h1", report.title), tag("p", " ".join(lines), class_="soft")])
+
+
+def _swatch(index: int) -> Markup:
+    dashed = " dashed" if index >= COLOURS else ""
+    return tag("span", "", class_=f"swatch c{index % COLOURS}{dashed}", aria_hidden="true")
+
+
+def _named(run: TrainingRun, index: int) -> Markup:
+    return joined([_swatch(index), run.name])
+
+
+def _overview(runs: Sequence[TrainingRun]) -> Markup:
+    rows = [[_named(run, index), *overview_row(run)] for index, run in enumerate(runs)]
+    shown = len(OVERVIEW) - (not any("bleu" in run.valid for run in runs))
+    rows = [row[:shown] for row in rows]
+    found = table(OVERVIEW[:shown], rows, "How far each run is")
+    notes = [tag("p", note) for run in runs if (note := outlook_text(run))]
+    return joined([tag("h2", "Runs"), found, *notes])
+
+
+def _scores(scores: Scores) -> Markup:
+    """Return the table of scores, and the signatures below it."""
+    header: list[object] = ["system"]
+    for metric in scores.metrics:
+        header += [metric, "±", "p"]
+    baseline = scores.systems[0]
+    rows = []
+    for system in scores.systems:
+        cells: list[object] = [system.name]
+        for metric in scores.metrics:
+            cells += _score_cells(system.metrics[metric])
+        rows.append(cells)
+    lines = [f"Test set: {scores.source}."]
+    if scores.test != "none":
+        lines.append(
+            f"± is half of the 95 % interval, p is against {baseline.name} (paired {scores.test}, "
+            f"{scores.trials} trials); * p < 0.05."
+        )
+    lower = [metric for metric in scores.metrics if metric in LOWER_IS_BETTER]
+    if lower:
+        lines.append(f"{', '.join(lower)}: lower is better.")
+    signatures = [
+        tag("li", joined([tag("b", name), Markup(" "), tag("code", metric.signature)]))
+        for name, metric in baseline.metrics.items()
+    ]
+    return joined(
+        [
+            tag("h2", "Scores"),
+            table(header, rows, "Scores on the test set"),
+            tag("p", " ".join(lines), class_="soft"),
+            tag("ul", joined(signatures)),
+        ]
+    )
+
+
+def _score_cells(metric: MetricScore) -> list[object]:
+    ci = "" if metric.ci is None else f"{metric.ci:.2f}"
+    p_value = ""
+    if metric.p_value is not None:
+        p_value = f"{metric.p_value:.4f}{'*' if metric.significant else ''}"
+    score = f"{metric.score:.2f}"
+    return [tag("b", score) if metric.significant else score, ci, p_value]
+
+
+def _events(runs: Sequence[TrainingRun]) -> Markup:
+    rows = [
+        [
+            _named(run, index),
+            event.kind,
+            _updates(event.first, event.last),
+            str(event.count),
+            tag("span", event.message),
+        ]
+        for index, run in enumerate(runs)
+        for event in run.events
+    ]
+    if not rows:
+        return joined([tag("h2", "Warnings"), tag("p", "None was found in the logs.")])
+    header = ("run", "kind", "after update", "times", "first message")
+    found = table(header, rows, "Warnings found in the logs", numbers=False)
+    return joined([tag("h2", f"Warnings ({len(rows)})"), found])
+
+
+def _updates(first: int, last: int) -> str:
+    return f"{first:,}" if first == last else f"{first:,} to {last:,}"
+
+
+def _figures(report: Report) -> list[Markup]:
+    sections = []
+    for row in report.rows:
+        section = [tag("h2", row.heading), _legend(report.runs, row.charts)]
+        section.append(tag("div", joined([_figure(c) for c in row.charts]), class_="charts"))
+        sections.append(joined(section, "\n"))
+    return sections
+
+
+def _legend(runs: Sequence[TrainingRun], charts: Sequence[Chart]) -> Markup:
+    items = [tag("li", _named(run, index)) for index, run in enumerate(runs)]
+    parts = {line.part for chart in charts for line in chart.lines}
+    if {"train", "valid"} <= parts:
+        items.append(tag("li", "thin: train, thick: valid", class_="soft"))
+    if "with copies" in parts:
+        items.append(tag("li", "thin: copies counted too", class_="soft"))
+    return tag("ul", joined(items), class_="legend", aria_label="Runs")
+
+
+def _figure(chart: Chart) -> Markup:
+    rows = [[line.label, *summary_of(line)] for line in chart.lines]
+    numbers = table(("line", "first", "lowest", "highest", "last"), rows, f"{chart.title}, values")
+    scale = ", logarithmic" if chart.log else ""
+    caption = [tag("h3", chart.title), tag("p", f"{chart.y_label}{scale}")]
+    parts = [tag("figcaption", joined(caption)), Markup(svg_of(chart))]
+    return tag("figure", joined([*parts, details("Values", numbers)]))
+
+
+def _differences(runs: Sequence[TrainingRun]) -> Markup:
+    if len(runs) < 2:
+        return Markup("")
+    rows = [
+        [flag_name(flag), *("-" if value is None else value for value in values)]
+        for flag, values in differing_flags([run.flags for run in runs])
+    ]
+    heading = tag("h2", "Flags in which the runs differ")
+    if not rows:
+        return joined([heading, tag("p", "None.")])
+    header = ["flag", *(_named(run, index) for index, run in enumerate(runs))]
+    found = table(header, rows, "Flags in which the runs differ", numbers=False)
+    without = [run.name for run in runs if not run.flags]
+    note = f"Flags not found: {', '.join(without)}." if without else ""
+    return joined([heading, tag("div", found, class_="flags"), tag("p", note, class_="soft")])
+
+
+def flag_name(flag: str) -> str:
+    """Return a flag as it is written on a command line.
+
+    Example:
+        >>> flag_name("bas_replicas"), flag_name("data")
+        ('--bas-replicas', 'data')
+    """
+    return flag if flag == "data" else f"--{flag.replace('_', '-')}"
+
+
+def _run(run: TrainingRun, index: int) -> Markup:
+    """Return what is known of one run: origin, summary, checkpoints, flags."""
+    text = run.text
+    facts = {
+        "log": run.path,
+        "processes": str(text.processes) if text.processes else "",
+        **text.facts,
+        **text.summary,
+    }
+    rows = [[name, value] for name, value in facts.items() if value]
+    parts = [
+        tag("h2", _named(run, index), id=f"run-{index}"),
+        table(("what", "value"), rows, f"Origin and summary of {run.name}", numbers=False),
+    ]
+    if run.ending != "done" and text.last_line:
+        parts.append(tag("p", joined(["Last line: ", tag("code", text.last_line)])))
+    if run.checkpoints:
+        parts.append(_checkpoints(run))
+    if run.flags:
+        flags = [[flag_name(flag), value] for flag, value in shown_flags(run.flags)]
+        found = table(("flag", "value"), flags, f"All flags of {run.name}", numbers=False)
+        parts.append(details(f"All {len(flags)} flags", tag("div", found, class_="flags")))
+    return tag("section", joined(parts, "\n"))
+
+
+def _checkpoints(run: TrainingRun) -> Markup:
+    rows = [
+        [
+            file.name,
+            "-" if file.updates is None else f"{file.updates:,}",
+            "-" if file.epoch is None else str(file.epoch),
+            "-" if file.best is None else f"{file.best:.3f}",
+            f"{file.size / 1e6:,.1f}",
+            tag("span", file.problem, class_="bad")
+            if file.problem
+            else ("whole, SHA-256 agrees" if file.digest else "whole"),
+        ]
+        for file in run.checkpoints
+    ]
+    header = ("checkpoint", "updates", "epoch", "best score", "MB", "state")
+    return table(header, rows, f"Checkpoints of {run.name}")
