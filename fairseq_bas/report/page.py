@@ -5,16 +5,16 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..tool.run_flags import differing_flags, shown_flags
 from ..tool.system_score import LOWER_IS_BETTER, MetricScore
 from ..tool.training_run import TrainingRun
 from ..version import __version__
 from .chart import Chart, Row, summary_of
 from .markup import Markup, details, joined, table, tag
 from .numbers import OVERVIEW, outlook_text, overview_row
+from .page_runs import differences_section, named, run_section
 from .scores import Scores
 from .style import SCRIPT, STYLE
-from .svg import COLOURS, svg_of
+from .svg import svg_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +83,8 @@ def _sections(report: Report) -> list[Markup]:
         *(_scores(scores) for scores in report.scores),
         _events(report.runs),
         *_figures(report),
-        _differences(report.runs),
-        *(_run(run, index) for index, run in enumerate(report.runs)),
+        differences_section(report.runs),
+        *(run_section(run, index) for index, run in enumerate(report.runs)),
     ]
 
 
@@ -99,17 +99,8 @@ def _header(report: Report) -> Markup:
     return joined([tag("h1", report.title), tag("p", " ".join(lines), class_="soft")])
 
 
-def _swatch(index: int) -> Markup:
-    dashed = " dashed" if index >= COLOURS else ""
-    return tag("span", "", class_=f"swatch c{index % COLOURS}{dashed}", aria_hidden="true")
-
-
-def _named(run: TrainingRun, index: int) -> Markup:
-    return joined([_swatch(index), run.name])
-
-
 def _overview(runs: Sequence[TrainingRun]) -> Markup:
-    rows = [[_named(run, index), *overview_row(run)] for index, run in enumerate(runs)]
+    rows = [[named(run, index), *overview_row(run)] for index, run in enumerate(runs)]
     shown = len(OVERVIEW) - (not any("bleu" in run.valid for run in runs))
     rows = [row[:shown] for row in rows]
     found = table(OVERVIEW[:shown], rows, "How far each run is")
@@ -164,7 +155,7 @@ def _score_cells(metric: MetricScore) -> list[object]:
 def _events(runs: Sequence[TrainingRun]) -> Markup:
     rows = [
         [
-            _named(run, index),
+            named(run, index),
             event.kind,
             _updates(event.first, event.last),
             str(event.count),
@@ -194,7 +185,7 @@ def _figures(report: Report) -> list[Markup]:
 
 
 def _legend(runs: Sequence[TrainingRun], charts: Sequence[Chart]) -> Markup:
-    items = [tag("li", _named(run, index)) for index, run in enumerate(runs)]
+    items = [tag("li", named(run, index)) for index, run in enumerate(runs)]
     parts = {line.part for chart in charts for line in chart.lines}
     if {"train", "valid"} <= parts:
         items.append(tag("li", "thin: train, thick: valid", class_="soft"))
@@ -210,73 +201,3 @@ def _figure(chart: Chart) -> Markup:
     caption = [tag("h3", chart.title), tag("p", f"{chart.y_label}{scale}")]
     parts = [tag("figcaption", joined(caption)), Markup(svg_of(chart))]
     return tag("figure", joined([*parts, details("Values", numbers)]))
-
-
-def _differences(runs: Sequence[TrainingRun]) -> Markup:
-    if len(runs) < 2:
-        return Markup("")
-    rows = [
-        [flag_name(flag), *("-" if value is None else value for value in values)]
-        for flag, values in differing_flags([run.flags for run in runs])
-    ]
-    heading = tag("h2", "Flags in which the runs differ")
-    if not rows:
-        return joined([heading, tag("p", "None.")])
-    header = ["flag", *(_named(run, index) for index, run in enumerate(runs))]
-    found = table(header, rows, "Flags in which the runs differ", numbers=False)
-    without = [run.name for run in runs if not run.flags]
-    note = f"Flags not found: {', '.join(without)}." if without else ""
-    return joined([heading, tag("div", found, class_="flags"), tag("p", note, class_="soft")])
-
-
-def flag_name(flag: str) -> str:
-    """Return a flag as it is written on a command line.
-
-    Example:
-        >>> flag_name("bas_replicas"), flag_name("data")
-        ('--bas-replicas', 'data')
-    """
-    return flag if flag == "data" else f"--{flag.replace('_', '-')}"
-
-
-def _run(run: TrainingRun, index: int) -> Markup:
-    """Return what is known of one run: origin, summary, checkpoints, flags."""
-    text = run.text
-    facts = {
-        "log": run.path,
-        "processes": str(text.processes) if text.processes else "",
-        **text.facts,
-        **text.summary,
-    }
-    rows = [[name, value] for name, value in facts.items() if value]
-    parts = [
-        tag("h2", _named(run, index), id=f"run-{index}"),
-        table(("what", "value"), rows, f"Origin and summary of {run.name}", numbers=False),
-    ]
-    if run.ending != "done" and text.last_line:
-        parts.append(tag("p", joined(["Last line: ", tag("code", text.last_line)])))
-    if run.checkpoints:
-        parts.append(_checkpoints(run))
-    if run.flags:
-        flags = [[flag_name(flag), value] for flag, value in shown_flags(run.flags)]
-        found = table(("flag", "value"), flags, f"All flags of {run.name}", numbers=False)
-        parts.append(details(f"All {len(flags)} flags", tag("div", found, class_="flags")))
-    return tag("section", joined(parts, "\n"))
-
-
-def _checkpoints(run: TrainingRun) -> Markup:
-    rows = [
-        [
-            file.name,
-            "-" if file.updates is None else f"{file.updates:,}",
-            "-" if file.epoch is None else str(file.epoch),
-            "-" if file.best is None else f"{file.best:.3f}",
-            f"{file.size / 1e6:,.1f}",
-            tag("span", file.problem, class_="bad")
-            if file.problem
-            else ("whole, SHA-256 agrees" if file.digest else "whole"),
-        ]
-        for file in run.checkpoints
-    ]
-    header = ("checkpoint", "updates", "epoch", "best score", "MB", "state")
-    return table(header, rows, f"Checkpoints of {run.name}")
