@@ -114,11 +114,21 @@ def _agreed(save_checkpoint: Callable[..., Any]) -> Callable[..., Any]:
 
 def _telling_whose(call_main: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(call_main)
-    def telling(cfg: Any, *args: Any, **kwargs: Any) -> Any:
-        _Saving.command_is_ours = is_our_config(cfg)
-        return call_main(cfg, *args, **kwargs)
+    def telling(cfg: Any, main: Callable[..., Any], **kwargs: Any) -> Any:
+        if is_our_config(cfg):
+            main = functools.partial(_run_ours, main)
+        return call_main(cfg, main, **kwargs)
 
     return telling
+
+
+def _run_ours(main: Callable[..., Any], cfg: Any, **kwargs: Any) -> Any:
+    """Run ``main``, a command of ours, in this process, which may be one that fairseq spawned."""
+    _Saving.command_is_ours = True
+    try:
+        return main(cfg, **kwargs)
+    finally:
+        _Saving.command_is_ours = False
 
 
 def _refused_in_one_line(verify_directory: Callable[[str], None]) -> Callable[[str], None]:

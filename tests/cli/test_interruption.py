@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("fairseq")
 
-from tests.helpers import ROOT, json_log, run_cli, tiny_transformer
+from tests.helpers import ROOT, json_log, run_cli, tiny_bas_lstm, tiny_transformer
 from tests.in_process import train_here
 from tests.resume_runs import assert_bit_equal, last_checkpoint
 
@@ -80,6 +80,47 @@ def test_full_disk_ends_with_one_line_and_leaves_the_checkpoint_before(toy, trai
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("limit", "reached"),
+    [
+        (("--max-update", 14), "--max-update 14"),
+        (("--max-epoch", 1), "--max-epoch 1"),
+        (("--stop-time-hours", 1e-6), "--stop-time-hours 1e-06"),
+    ],
+)
+def test_finished_run_is_left_alone(toy, trained, caplog, limit, reached):
+    """Stock fairseq would make one update more, and save it over the end of the run."""
+    before = {path.name: path.read_bytes() for path in trained.iterdir()}
+    with caplog.at_level("INFO"), pytest.raises(SystemExit) as ended:
+        train_here(flags(toy, trained, *SAVE_OFTEN, *limit))
+    assert ended.value.code == 0
+    [line] = [line for line in caplog.messages if "is finished" in line]
+    assert line.endswith(f"after 14 updates: it has reached {reached}; pass a larger one to go on")
+    assert {path.name: path.read_bytes() for path in trained.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "difference"),
+    [
+        (
+            ("--encoder-layers", 2, "--dropout", 0.5),
+            "it has --encoder-layers 1 \\(here 2\\); encoder",
+        ),
+        (("--optimizer", "sgd"), "was trained with --optimizer of class FairseqAdam and .* SGD;"),
+    ],
+)
+def test_checkpoint_of_another_model_is_refused_by_what_differs(toy, trained, changed, difference):
+    with pytest.raises(SystemExit, match=difference) as ended:
+        train_here(flags(toy, trained, *SAVE_OFTEN, "--max-update", 16, *changed))
+    assert "\n" not in str(ended.value) and "--dropout" not in str(ended.value)
+
+
+def test_checkpoint_of_another_architecture_is_refused(toy, trained):
+    other = tiny_bas_lstm(toy, trained, task="bas_translation")
+    with pytest.raises(SystemExit, match=r"it has --arch transformer\w* \(here bas_lstm\); "):
+        train_here([*other, "--max-update", 16])
 
 
 def test_folder_that_cannot_be_written_is_refused_before_training(toy, tmp_path):
