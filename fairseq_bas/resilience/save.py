@@ -16,6 +16,7 @@ from ..errors import UserError
 from .agreement import is_our_config, is_ours, raise_everywhere
 from .digest import save_with_digest
 from .whole_file import copy_whole, write_whole
+from .worker_timeout import limited
 
 
 @functools.cache
@@ -104,7 +105,7 @@ def _agreed(save_checkpoint: Callable[..., Any]) -> Callable[..., Any]:
                 saved = save_checkpoint(cfg, trainer, *args, **kwargs)
         except OSError as error:
             problem = _explanation(error, cfg.save_dir)
-        raise_everywhere(trainer, problem)
+        limited(raise_everywhere)(trainer, problem)
         if not cfg.no_save and not cfg.no_last_checkpoints:
             _Saving.complete += 1
         return saved

@@ -4,7 +4,8 @@ A machine that is cut off closes no connection, so the others find out by waitin
 limit is half an hour because some waits are long for good reason: the first worker writes a
 checkpoint, or reads one, and the others have nothing to do. Here the limit of
 ``--bas-worker-timeout`` holds within updates and validation steps, in which workers keep pace.
-Before the first of them after uneven work, they meet under torch's own limit.
+Before the first of them after uneven work, they meet under torch's own limit. While the first one
+writes, it meets the others now and then, each time within the limit.
 """
 
 import functools
@@ -17,6 +18,8 @@ from fairseq import checkpoint_utils
 from fairseq.distributed import utils as distributed_utils
 from fairseq.trainer import Trainer
 from torch.distributed import distributed_c10d
+
+from .heartbeat import kept_company
 
 _UNEVEN = "bas_uneven_work"
 
@@ -89,3 +92,44 @@ def _uneven_save(save_checkpoint: Callable[..., Any]) -> Callable[..., Any]:
         return save_checkpoint(cfg, trainer, *args, **kwargs)
 
     return uneven
+
+
+@functools.cache
+def install_in_save() -> None:
+    """Let workers wait for a checkpoint as long as its writer lives. A second call does nothing.
+
+    Call it before all that prepares a save on all workers.
+    """
+    checkpoint_utils.save_checkpoint = _in_company(checkpoint_utils.save_checkpoint)
+
+
+def _in_company(save_checkpoint: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(save_checkpoint)
+    def in_company(cfg: Any, trainer: Trainer, *args: Any, **kwargs: Any) -> Any:
+        seconds = _limit(trainer)
+        if not seconds or cfg.no_save or not _one_writes(trainer):
+            return save_checkpoint(cfg, trainer, *args, **kwargs)
+        torch.distributed.barrier(distributed_utils.get_global_group())
+        with kept_company(_company(), seconds):
+            saved = save_checkpoint(cfg, trainer, *args, **kwargs)
+        setattr(trainer, _UNEVEN, False)
+        return saved
+
+    return in_company
+
+
+def _one_writes(trainer: Trainer) -> bool:
+    """Tell whether the first worker writes and the others do nothing in a save."""
+    workers = trainer.cfg.distributed_training
+    return (
+        trainer.data_parallel_world_size == torch.distributed.get_world_size()
+        and not trainer.is_fsdp
+        and str(workers.zero_sharding) == "none"
+        and not getattr(trainer.cfg.model, "base_layers", 0)
+    )
+
+
+@functools.cache
+def _company() -> Any:
+    """Return a group of all workers for their meetings; they make it together."""
+    return torch.distributed.new_group(backend="gloo")

@@ -18,6 +18,7 @@ from fairseq_bas.errors import UserError
 from fairseq_bas.resilience.divergence_flags import check_checkpoints, check_flags
 from fairseq_bas.resilience.restarted_run import RestartedMain, RolledBack
 from fairseq_bas.resilience.rollback import newest_good
+from fairseq_bas.resilience.told_once import REFUSED
 from fairseq_bas.task.divergence_config import DivergenceConfig
 from tests.helpers import tiny_awd_lstm_lm, tiny_transformer
 from tests.in_process import train_here
@@ -65,10 +66,13 @@ def test_an_explosion_is_warned_of_once(toy, tmp_path, caplog):
     assert [path.name for path in tmp_path.glob("*.json")] == ["divergence-5.json"]
 
 
-def test_stop_leaves_a_report_of_what_was_read(toy, tmp_path):
+def test_stop_leaves_a_report_of_what_was_read(toy, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error"))
     stop = ("--bas-on-divergence", "stop", "--max-epoch", 3)
     with pytest.raises(UserError, match=r"update 5: its loss explodes.*lower --lr"):
-        train_here(flags(toy, tmp_path, *EXPLODES, *stop))
+        command(flags(toy, tmp_path, *EXPLODES, *stop))
+    # So a launcher with --restarts does not start it again, to diverge again.
+    assert report(tmp_path, "error")[REFUSED] is True
     assert last_checkpoint(tmp_path)["optimizer_history"][-1]["num_updates"] == 3
     found = report(tmp_path, "divergence-5.json")
     assert found["epoch"] == 2
