@@ -85,6 +85,7 @@ class DivergenceGuard:
         self._targets: list[int] = []
         self._calm_until = -1
         self._kind: list[Any] = []
+        self._searched = False
         self._warned_at = -SLOW
         self._verdict: Verdict | None = None
 
@@ -120,18 +121,20 @@ class DivergenceGuard:
             loss: mean nats per target token over all workers; None if it is not known.
             kind: what the loss depends on besides the weights, as plain values; where it changes,
                 the averages begin anew.
-            searching: the schedule is looking for the learning rate at which the loss explodes.
+            searching: the schedule was looking for the learning rate at which the loss explodes;
+                the next loss, of the weights that this update made, is not judged either.
         """
         if self._trainer is None or self.recent.latest is None:
             return
         self.recent.latest.loss = loss
         if self._rate is not None and self._rate.factor != 1.0:
             metrics.log_scalar("bas_lr_factor", self._rate.factor, weight=0, priority=305)
-        if kind != self._kind or searching:
+        of_search, self._searched = searching or self._searched, searching
+        if kind != self._kind or of_search:
             self.monitor.restart()
             self._kind = kind
         verdict = Verdict.CALM
-        if loss is not None and not searching:
+        if loss is not None and not of_search:
             verdict = self.monitor.observe(loss)
         if verdict is Verdict.CALM:
             # This loss is that of the weights before the update.
@@ -251,6 +254,7 @@ class DivergenceGuard:
             "targets": list(self._targets),
             "calm_until": self._calm_until,
             "kind": list(self._kind),
+            "searched": self._searched,
             "warned_at": self._warned_at,
         }
 
@@ -261,6 +265,7 @@ class DivergenceGuard:
             self.monitor.load_state_dict(state["monitor"])
             self._calm_until = state["calm_until"]
             self._kind = list(state["kind"])
+            self._searched = state.get("searched", False)
             self._warned_at = state["warned_at"]
 
 

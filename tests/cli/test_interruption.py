@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("fairseq")
 
+from tests.forked import ForkedProcess
 from tests.helpers import ROOT, json_log, run_cli, tiny_bas_lstm, tiny_transformer
 from tests.in_process import train_here
 from tests.resume_runs import assert_bit_equal, last_checkpoint
@@ -79,6 +80,24 @@ def test_full_disk_ends_with_one_line_and_leaves_the_checkpoint_before(toy, trai
             train_here(flags(toy, tmp_path, *SAVE_OFTEN, "--max-update", 18))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_full_disk_ends_both_workers_with_one_line(toy, trained, tmp_path):
+    damaged_copy(trained, tmp_path, set())
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    two = ("--max-update", 18, "--distributed-world-size", 2)
+    given = map(str, flags(toy, tmp_path, *SAVE_OFTEN, *two))
+    command = ForkedProcess("fairseq_cli.train", [*given])
+    # Its workers, which it starts once it has read its flags, have the limit too.
+    size = min(map(len, before.values())) // 2
+    resource.prlimit(command._process.pid, resource.RLIMIT_FSIZE, (size, size))
+    try:
+        _, errors = command.communicate(timeout=120)
+    finally:
+        command.kill()
+    assert command.returncode == 1 and "Traceback" not in errors
+    assert errors.count("could not be written: File too large (EFBIG);") == 1
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
