@@ -1,4 +1,4 @@
-"""``--curriculum N``: the first N epochs are read in order, from the shortest on; later ones not."""
+"""``--curriculum N``: the first N epochs are read in order, from the shortest on; no others."""
 
 from tests.data_worker import Worker
 from tests.helpers import tiny_transformer
