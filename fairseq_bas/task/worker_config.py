@@ -13,7 +13,8 @@ class WorkerConfig(FairseqDataclass):
         default=0.0,
         metadata={
             "help": "seconds after which a worker that waits for another one in an update or a "
-            "validation step takes it for lost and ends; waiting while the first worker saves or "
-            "loads does not count; 0 keeps torch's own limit (10 minutes with nccl, 30 with gloo)"
+            "validation step takes it for lost and ends; while the first worker saves, the others "
+            "wait as long as it lives; loading does not count; 0 keeps torch's own limit (10 "
+            "minutes with nccl, 30 with gloo)"
         },
     )
