@@ -28,6 +28,9 @@ from corpus_files import CorpusError
 TIMEOUT = 60.0
 """Seconds without an answer after which a mirror is given up."""
 
+LARGEST = 1 << 26
+"""Bytes of a text that is unpacked before its checksum is known; those here have up to 11 MB."""
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -152,13 +155,14 @@ def read_member(data: bytes, member: str) -> bytes | None:
     """Return a file of a zip archive, or the data itself if no member is named.
 
     Returns:
-        The bytes, None if the archive is damaged or lacks the member.
+        The bytes, None if the archive is damaged, lacks the member, or would fill the memory.
     """
     if not member:
         return data
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return archive.read(member)
+            is_small = archive.getinfo(member).file_size <= LARGEST
+            return archive.read(member) if is_small else None
     except (zipfile.BadZipFile, KeyError, EOFError):
         return None
 

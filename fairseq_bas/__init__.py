@@ -18,6 +18,7 @@ def register() -> None:
     from .precision import hooks as precision
     from .resilience import (
         divergence_guard,
+        explained_load,
         interruption,
         no_eval,
         restarted_run,
@@ -27,11 +28,12 @@ def register() -> None:
         workers,
     )
 
+    worker_timeout.install_in_save()
     for part in (compat, run_hooks, no_eval, worker_timeout, workers, save, resume, interruption):
         part.install()
     # Precision makes the error of a run that cannot go on its last line, so the guard, which may go
     # back instead, comes before.
-    for part in (divergence_guard, precision, restarted_run):
+    for part in (divergence_guard, precision, restarted_run, explained_load):
         part.install()
     from . import criterion, model, optim, schedule, task  # noqa: F401
 

@@ -27,6 +27,7 @@ from .resilience.digest import matches_digest
 _ZIP_START = b"PK\x03\x04"
 # torch/serialization.py writes these two pickles first: MAGIC_NUMBER and PROTOCOL_VERSION.
 _LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." + b"\x80\x02M\xe9\x03."
+_PART = re.compile(r"-(shard|rank-|model_part-)\d+")  # in the name of a checkpoint in several files
 _LEGACY_PICKLES = 5  # magic number, protocol, machine, the object, keys of its storages
 
 
@@ -97,8 +98,7 @@ def newest_good_sibling(path: str | os.PathLike[str]) -> Path | None:
     siblings = [
         sibling
         for sibling in path.parent.glob("checkpoint*.pt")
-        if sibling.name != path.name
-        and not re.search(r"-(shard|rank-|model_part-)\d+", sibling.name)
+        if sibling.name != path.name and not _PART.search(sibling.name)
     ]
     for sibling in sorted(siblings, key=lambda file: file.stat().st_mtime, reverse=True):
         if not damage(sibling) and not unsafe_globals(sibling):
@@ -209,6 +209,12 @@ def _require_stored_plain(path: str | os.PathLike[str]) -> None:
 
 
 def _way_out(path: str | os.PathLike[str]) -> str:
+    if _PART.search(Path(path).name):
+        return (
+            "it is one part of a checkpoint in several files, and training does not look for "
+            "another one by itself; pass --restore-file with the name, without -shardN, of one "
+            "of which all parts are whole"
+        )
     sibling = newest_good_sibling(path)
     if sibling is None:
         return (

@@ -28,7 +28,7 @@ from omegaconf.nodes import AnyNode
 
 from .checkpoint import verify_checkpoint
 from .errors import UserError, refuse_with
-from .resilience.agreement import first_worker_decides
+from .resilience.agreement import first_worker_decides, is_ours, largest, raise_everywhere
 
 try:
     from numpy._core import multiarray
@@ -112,15 +112,30 @@ def _verified_for_all_workers(load_checkpoint: Callable[..., Any]) -> Callable[.
 
     @functools.wraps(load_checkpoint)
     def verified(self: Any, filename: str, *args: Any, **kwargs: Any) -> Any:
-        if PathManager.isfile(filename):
-            if self.checkpoint_suffix:
-                _verify(filename)
-            else:
-                path = PathManager.get_local_path(filename)
-                first_worker_decides(self, lambda: verify_checkpoint(path))
+        if self.is_fsdp and self.cfg.distributed_training.use_sharded_state:
+            raise_everywhere(self, _problem_of_part(self, filename))
+        elif PathManager.isfile(filename):
+            path = PathManager.get_local_path(filename)
+            first_worker_decides(self, lambda: verify_checkpoint(path))
         return load_checkpoint(self, filename, *args, **kwargs)
 
     return verified
+
+
+def _problem_of_part(trainer: Any, filename: str) -> str | None:
+    """Return what is wrong with this worker's part of a checkpoint in several files.
+
+    Without its part, a worker would train from the start, beside the others.
+    """
+    is_there = PathManager.isfile(filename)
+    if is_ours(trainer) and largest(trainer, int(is_there)) and not is_there:
+        return f"{filename} is missing, while other parts of the checkpoint are there; restore it"
+    try:
+        if is_there:
+            verify_checkpoint(PathManager.get_local_path(filename))
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _unreadable(path: str, reason: str) -> UserError:

@@ -148,7 +148,8 @@ def scan_held_out(
         for kind, values in hashes.items():
             parts.setdefault(kind, []).append(values)
 
-    counts = _scan(files, vocabularies, shared, advance, keep)
+    counts = _nothing_yet(files, vocabularies, shared)
+    _scan(files, counts, advance, keep)
     none = np.zeros(0, dtype=np.uint64)
     counts.hashes = {kind: np.concatenate([none, *values]) for kind, values in parts.items()}
     whole = counts.hashes.get(KINDS[-1] if len(files) > 1 else KINDS[0], none)
@@ -166,7 +167,7 @@ def scan_train(
     """Count the training set and note which sentences of other splits occur in it.
 
     Args:
-        parts: its parts (``train``, ``train1``, ...), each as in `scan_held_out`.
+        parts: its parts (``train``, ``train1``, ...), at least one, each as in `scan_held_out`.
         vocabularies: V of each side.
         shared: whether both sides have one dictionary.
         seen: what to look for, by kind.
@@ -185,40 +186,41 @@ def scan_train(
             if kind in seen:
                 seen[kind].note(values)
 
-    together: SplitCounts | None = None
+    together = _nothing_yet(parts[0], vocabularies, shared)
     for files in parts:
         begun = done
         further = functools.partial(_advance_from, advance, begun)
-        together = _scan(files, vocabularies, shared, further, note, together)
+        _scan(files, together, further, note)
         done += len(files[0])
-    assert together is not None  # a training set has a part
     together.repeated = repeated(whole[:filled])
     return together
 
 
+def _nothing_yet(
+    files: Sequence[TokenFile], vocabularies: Sequence[int], shared: bool
+) -> SplitCounts:
+    """Return the counts of a split before any of its sentences."""
+    sides = dict(zip(KINDS, map(_empty_side, vocabularies), strict=False))
+    return SplitCounts(sides, copied=0 if len(files) > 1 and shared else None)
+
+
 def _scan(
     files: Sequence[TokenFile],
-    vocabularies: Sequence[int],
-    shared: bool,
+    counts: SplitCounts,
     advance: Advance,
     take: Callable[[Mapping[str, Hashes]], None],
-    counts: SplitCounts | None = None,
-) -> SplitCounts:
-    """Go through a split; hand on the hashes of each piece by kind, those of pairs last.
+) -> None:
+    """Go through a part of a split; hand on the hashes of each piece by kind, those of pairs last.
 
     Empty lines of a text alone are not compared: they set off its paragraphs.
     """
-    is_pair = len(files) > 1
-    if counts is None:
-        sides = dict(zip(KINDS, map(_empty_side, vocabularies), strict=False))
-        counts = SplitCounts(sides, copied=0 if is_pair and shared else None)
     read = 0
     for piece in pieces(list(files)):
         hashes = {}
         for kind, (tokens, lengths) in zip(KINDS, piece, strict=False):
             counts.sides[kind].add(tokens, lengths)
             hashes[kind] = sentence_hashes(tokens, lengths)
-        if is_pair:
+        if len(files) > 1:
             if counts.copied is not None:
                 counts.copied += int((hashes["source"] == hashes["target"]).sum())
             hashes["pair"] = pair_hashes(hashes["source"], hashes["target"])
@@ -227,7 +229,6 @@ def _scan(
         take(hashes)
         read += len(piece[0][1])
         advance(read)
-    return counts
 
 
 def _advance_from(advance: Advance, begun: int, read: int) -> None:

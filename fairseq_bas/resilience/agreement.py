@@ -82,6 +82,18 @@ def largest(trainer: Trainer, number: int) -> int:
     return int(distributed_utils.all_reduce(tensor, group, op="max").item())
 
 
+def is_first() -> bool:
+    """Tell whether this process is the first worker, or the only one."""
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+
+
+def told_by_first(error: UserError) -> UserError:
+    """Let only the first worker print the message of an error that all have; all exit with 1."""
+    if not is_first():
+        error.code = 1
+    return error
+
+
 def leave_group() -> None:
     """Close the connections between workers, all of which end now for the same reason.
 

@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from fairseq.logging import metrics
 from fairseq.trainer import Trainer
 
 from ..errors import UserError, refuse_with
+from .agreement import first_worker_decides, is_first, told_by_first
 from .divergence import FAST, SLOW, DivergenceMonitor, Verdict
 from .divergence_flags import check_checkpoints, check_flags
 from .divergence_report import Text, write_report
 from .learning_rate_factor import LearningRateFactor
 from .recent_updates import RecentUpdates
 from .restarted_run import RolledBack, stop_loading
-from .rollback import make_last, newest_good
+from .rollback import go_back
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +85,7 @@ class DivergenceGuard:
         self._targets: list[int] = []
         self._calm_until = -1
         self._kind: list[Any] = []
+        self._searched = False
         self._warned_at = -SLOW
         self._verdict: Verdict | None = None
 
@@ -120,18 +121,20 @@ class DivergenceGuard:
             loss: mean nats per target token over all workers; None if it is not known.
             kind: what the loss depends on besides the weights, as plain values; where it changes,
                 the averages begin anew.
-            searching: the schedule is looking for the learning rate at which the loss explodes.
+            searching: the schedule was looking for the learning rate at which the loss explodes;
+                the next loss, of the weights that this update made, is not judged either.
         """
         if self._trainer is None or self.recent.latest is None:
             return
         self.recent.latest.loss = loss
         if self._rate is not None and self._rate.factor != 1.0:
             metrics.log_scalar("bas_lr_factor", self._rate.factor, weight=0, priority=305)
-        if kind != self._kind or searching:
+        of_search, self._searched = searching or self._searched, searching
+        if kind != self._kind or of_search:
             self.monitor.restart()
             self._kind = kind
         verdict = Verdict.CALM
-        if loss is not None and not searching:
+        if loss is not None and not of_search:
             verdict = self.monitor.observe(loss)
         if verdict is Verdict.CALM:
             # This loss is that of the weights before the update.
@@ -188,14 +191,19 @@ class DivergenceGuard:
                 f"; it was rolled back {len(self._targets)} times before (--bas-rollbacks)" + cure
             )
         else:
-            is_done, what = self._shared(self._roll_back)
+            is_done, what = first_worker_decides(self._trainer, self._go_back)
             stop_loading(self.epoch_iterator)
             if is_done:
-                if _rank() == 0:
+                if is_first():
                     logger.warning(f"{said}; {what}")
-                raise _by_first(RolledBack(f"{said}; {what}; start the same command to go on"))
+                raise told_by_first(RolledBack(f"{said}; {what}; start the same command to go on"))
             cure = f"; {what}{cure}"
-        raise _by_first(UserError(said + cure))
+        raise told_by_first(UserError(said + cure))
+
+    def _go_back(self) -> list[Any]:
+        factor = self.factor * (1.0 if self._rate is None else self._rate.factor)
+        folder = Path(self._trainer.cfg.checkpoint.save_dir)
+        return go_back(folder, self._calm_until, self._targets, factor)
 
     def _describe(self, reason: str, update: int) -> str:
         """Write the report; return the reason and where the report is."""
@@ -217,31 +225,6 @@ class DivergenceGuard:
         where = "" if path is None else f"; its sentences are in {path}"
         return f"update {update}: {reason}{where}"
 
-    # -- going back ---------------------------------------------------------------------------
-
-    def _roll_back(self) -> tuple[bool, str]:
-        """Make the newest good checkpoint the last one; say what was done or why it was not."""
-        folder = Path(self._trainer.cfg.checkpoint.save_dir)
-        found = newest_good(folder, self._calm_until, self._targets)
-        if found is None:
-            return False, f"{folder} holds no checkpoint from before that to go back to"
-        path, updates = found
-        factor = self.factor * (1.0 if self._rate is None else self._rate.factor)
-        try:
-            make_last(path, factor, {"targets": [*self._targets, updates]})
-        except (OSError, RuntimeError) as error:
-            return False, f"the checkpoint to go back to could not be written ({error})"
-        return True, f"going back to {path} of update {updates}, learning rate times {factor:g}"
-
-    def _shared(self, decide: Callable[[], tuple[bool, str]]) -> tuple[bool, str]:
-        """Return what the first worker decides, on all of them."""
-        if not (dist.is_available() and dist.is_initialized()):
-            return decide()
-        answer: list[Any] = [decide() if _rank() == 0 else None]
-        dist.broadcast_object_list(answer, src=0)
-        is_done, what = answer[0]
-        return is_done, what
-
     # -- checkpoints --------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
@@ -251,6 +234,7 @@ class DivergenceGuard:
             "targets": list(self._targets),
             "calm_until": self._calm_until,
             "kind": list(self._kind),
+            "searched": self._searched,
             "warned_at": self._warned_at,
         }
 
@@ -261,15 +245,5 @@ class DivergenceGuard:
             self.monitor.load_state_dict(state["monitor"])
             self._calm_until = state["calm_until"]
             self._kind = list(state["kind"])
+            self._searched = state.get("searched", False)
             self._warned_at = state["warned_at"]
-
-
-def _rank() -> int:
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-
-
-def _by_first(error: UserError) -> UserError:
-    """Let only the first worker print the message; all exit with code 1."""
-    if _rank() > 0:
-        error.code = 1
-    return error

@@ -13,6 +13,7 @@ from fairseq.trainer import Trainer
 
 from .agreement import first_worker_decides, is_ours
 from .fallback import find_fallback
+from .finished_run import end_if_finished
 from .interruption import watch_run
 from .patience import patience_state, set_patience_state
 from .whole_file import remove_stale
@@ -44,6 +45,9 @@ def _resumed(load_checkpoint: Callable[..., Any]) -> Callable[..., Any]:
         vars(checkpoint_utils.save_checkpoint).pop("best", None)
         extra_state, epoch_itr = load_checkpoint(used, trainer, **kwargs)
         _restore_run_state(cfg, trainer, extra_state or {})
+        if extra_state is not None:
+            seconds = extra_state.get("previous_training_time", 0.0)
+            end_if_finished(trainer, epoch_itr, seconds / 3600)
         watch_run(trainer)
         return extra_state, epoch_itr
 

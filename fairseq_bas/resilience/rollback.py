@@ -53,6 +53,29 @@ def newest_good(save_dir: Path, until: int, targets: list[int]) -> tuple[Path, i
     return None
 
 
+def go_back(save_dir: Path, until: int, targets: list[int], factor: float) -> list[Any]:
+    """Make the newest good checkpoint the last one.
+
+    Args:
+        save_dir: as of `newest_good`.
+        until: as of `newest_good`.
+        targets: as of `newest_good`.
+        factor: as of `make_last`.
+
+    Returns:
+        Whether it was done; what was done, or why it was not.
+    """
+    found = newest_good(save_dir, until, targets)
+    if found is None:
+        return [False, f"{save_dir} holds no checkpoint from before that to go back to"]
+    path, updates = found
+    try:
+        make_last(path, factor, {"targets": [*targets, updates]})
+    except (OSError, RuntimeError) as error:
+        return [False, f"the checkpoint to go back to could not be written ({error})"]
+    return [True, f"going back to {path} of update {updates}, learning rate times {factor:g}"]
+
+
 def make_last(path: Path, factor: float, guard_state: Mapping[str, Any]) -> None:
     """Write a checkpoint as ``checkpoint_last.pt``, changed for a rollback.
 

@@ -16,6 +16,7 @@ from ..errors import UserError
 from .agreement import is_our_config, is_ours, raise_everywhere
 from .digest import save_with_digest
 from .whole_file import copy_whole, write_whole
+from .worker_timeout import limited
 
 
 @functools.cache
@@ -104,7 +105,7 @@ def _agreed(save_checkpoint: Callable[..., Any]) -> Callable[..., Any]:
                 saved = save_checkpoint(cfg, trainer, *args, **kwargs)
         except OSError as error:
             problem = _explanation(error, cfg.save_dir)
-        raise_everywhere(trainer, problem)
+        limited(raise_everywhere)(trainer, problem)
         if not cfg.no_save and not cfg.no_last_checkpoints:
             _Saving.complete += 1
         return saved
@@ -114,11 +115,21 @@ def _agreed(save_checkpoint: Callable[..., Any]) -> Callable[..., Any]:
 
 def _telling_whose(call_main: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(call_main)
-    def telling(cfg: Any, *args: Any, **kwargs: Any) -> Any:
-        _Saving.command_is_ours = is_our_config(cfg)
-        return call_main(cfg, *args, **kwargs)
+    def telling(cfg: Any, main: Callable[..., Any], **kwargs: Any) -> Any:
+        if is_our_config(cfg):
+            main = functools.partial(_run_ours, main)
+        return call_main(cfg, main, **kwargs)
 
     return telling
+
+
+def _run_ours(main: Callable[..., Any], cfg: Any, **kwargs: Any) -> Any:
+    """Run ``main``, a command of ours, in this process, which may be one that fairseq spawned."""
+    _Saving.command_is_ours = True
+    try:
+        return main(cfg, **kwargs)
+    finally:
+        _Saving.command_is_ours = False
 
 
 def _refused_in_one_line(verify_directory: Callable[[str], None]) -> Callable[[str], None]:

@@ -9,7 +9,8 @@ from fairseq.tasks import register_task
 from fairseq.tasks.language_modeling import LanguageModelingConfig
 
 from ..batching.amount import BaseBatch
-from ..data.integrity import verify_dictionary, verify_monolingual_split
+from ..data.dictionary_file import verify_dictionary
+from ..data.integrity import verify_monolingual_split
 from ..data.stateful_batches import with_state
 from ..data.streams import StreamEpoch, StreamText
 from ..data.train_iterator import TrainIterator

@@ -8,7 +8,8 @@ from fairseq.data import data_utils
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
-from ..data.integrity import verify_dictionary, verify_split
+from ..data.dictionary_file import verify_dictionary
+from ..data.integrity import verify_split
 from ..errors import refuse_with
 from .batch_config import BatchConfig
 from .divergence_config import DivergenceConfig

@@ -13,6 +13,7 @@ class GuardedUpdate:
         super().__init__(cfg, *args, **kwargs)
         with refuse_with():
             self.divergence_guard = DivergenceGuard(cfg, self._text_of)
+        self._searching = False
 
     def get_batch_iterator(self, dataset, *args, **kwargs):
         """Return an iterator; the one over the training set has the state of the guard."""
@@ -35,6 +36,8 @@ class GuardedUpdate:
 
     def before_update(self, trainer, samples):
         """Take note that an update begins, and with which learning rate."""
+        auto_warmup = getattr(self.large_batch.scheduler, "auto_warmup", None)
+        self._searching = getattr(auto_warmup, "warming_up", False)
         super().before_update(trainer, samples)
         self.divergence_guard.begin_update()
 
@@ -60,10 +63,8 @@ class GuardedUpdate:
         """Log metrics; of an update, judge the loss."""
         super().reduce_metrics(logging_outputs, criterion)
         if sum(log.get("bas_rows", 0) for log in logging_outputs) > 0:
-            scheduler = self.large_batch.scheduler
-            searching = getattr(getattr(scheduler, "auto_warmup", None), "warming_up", False)
             loss = mean_loss(logging_outputs)
-            self.divergence_guard.observe_loss(loss, self._kind_of_loss(), searching)
+            self.divergence_guard.observe_loss(loss, self._kind_of_loss(), self._searching)
 
     def _kind_of_loss(self):
         """Return what the loss depends on besides the weights: copies, and how many are hard."""

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..data.corpus_files import Corpus, find_corpora
 from ..data.corpus_scan import KINDS, Seen, SplitCounts, scan_held_out, scan_train
-from ..data.integrity import verify_dictionary, verify_monolingual_split, verify_split
+from ..data.dictionary_file import verify_dictionary
+from ..data.integrity import verify_monolingual_split, verify_split
 from ..data.token_file import TokenFile
 from .check_data_rules import corpus_findings, dictionary_findings, overlap_of
 from .check_data_table import split_facts, split_lines

@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from torch import Tensor
-
-from .check_checkpoint import load_checked
+from ..resilience.other_model import explanation
+from ..safe_load import load_checked
 from .check_findings import Finding, note, problem
 from .plan_setup import PlannedSetup, keeps_half_weights
 
@@ -24,31 +23,22 @@ def restart_findings(path: str, setup: PlannedSetup) -> Iterator[Finding]:
     history = state.get("optimizer_history") or [{}]
     updates = history[-1].get("num_updates")
     done = "an unknown number of updates" if updates is None else f"{updates:,} updates"
-    yield note(f"training would go on from {path}, after {done}")
+    last = setup.cfg.optimization.max_update
+    if updates is not None and 0 < last <= updates:
+        yield note(
+            f"{path} is the end of its run, after {done}: the command would end at once; pass a "
+            f"larger --max-update than {last} to go on"
+        )
+    else:
+        yield note(f"training would go on from {path}, after {done}")
     weights = dict(state["model"])
     setup.model.upgrade_state_dict(weights)
-    yield from _other_weights(path, weights, setup.model.state_dict())
+    own = setup.model.state_dict()
+    other = explanation(path, {**state, "model": weights}, setup.cfg, own)
+    if other is not None:
+        yield problem(other)
     if not setup.cfg.checkpoint.reset_optimizer:
         yield from _other_classes(path, history[-1], setup)
-
-
-def _other_weights(
-    path: str, stored: Mapping[str, Any], own: Mapping[str, Any]
-) -> Iterator[Finding]:
-    """Report weights that only one of the two has, or in another shape."""
-    sizes = [
-        {n: tuple(w.shape) for n, w in x.items() if isinstance(w, Tensor)} for x in (stored, own)
-    ]
-    names = {**sizes[0], **sizes[1]}
-    different = sorted(name for name in names if sizes[0].get(name) != sizes[1].get(name))
-    if different:
-        name = different[0]
-        was, now = (each.get(name, "not there") for each in sizes)
-        yield problem(
-            f"{path} holds another model than these flags and data make: {name} is {was} in it and "
-            f"{now} here ({len(different)} such weights); go on with the flags and the data of its "
-            "run, or name another --save-dir"
-        )
 
 
 def _other_classes(path: str, last: Mapping[str, Any], setup: PlannedSetup) -> Iterator[Finding]:

@@ -16,7 +16,8 @@ from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY, FairseqLanguageM
 from torch import Tensor
 
 from ..criterion.adaptive import adaptive_nll
-from ..data.integrity import verify_dictionary, verify_monolingual_split
+from ..data.dictionary_file import verify_dictionary
+from ..data.integrity import verify_monolingual_split
 from ..data.streams import StreamText
 from ..nn.carried_state import CarriedState
 

@@ -21,8 +21,8 @@ from fairseq.tasks.translation import TranslationTask
 from omegaconf import open_dict
 
 from ..criterion.summed_loss import logits_of, summed_loss
+from ..data.dictionary_file import verify_dictionary
 from ..data.fixed_text import SurfaceText, on_device, windows
-from ..data.integrity import verify_dictionary
 from ..measure.loss_surface import LossSurface
 from .language_model import load_text
 from .surface_text import sentence_pairs

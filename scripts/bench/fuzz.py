@@ -22,8 +22,9 @@ from pathlib import Path
 # So that it runs where the package is not installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from fuzz_checkpoints import checkpoint_case
 from fuzz_commands import command_outcomes
-from fuzz_files import Material, checkpoint_case, data_case, log_case, score_case
+from fuzz_files import Material, data_case, log_case, score_case
 from fuzz_material import make_material
 from fuzz_outcome import BUG, REFUSED, WORKED, Outcome, attempt
 from fuzz_text import TEXT_KINDS, text_case

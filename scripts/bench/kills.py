@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 
 from fairseq_bas.checkpoint import damage, updates_of
+from fairseq_bas.safe_load import load_checked
 from tests.helpers import make_toy, run_cli, run_workers, start_workers, tiny_transformer
 from tests.resume_runs import tensors
 
@@ -147,7 +148,7 @@ def wait_for_moment(processes, folder: Folder, draw: random.Random, in_save: boo
 
 def differences(one: Path, other: Path) -> list[str]:
     """Return what is not bit-equal in two checkpoints."""
-    states = [torch.load(path / "checkpoint_last.pt", weights_only=False) for path in (one, other)]
+    states = [load_checked(str(path / "checkpoint_last.pt")) for path in (one, other)]
     found = []
     for part in SAVED_PARTS:
         ours, theirs = (dict(tensors(state[part])) for state in states)
@@ -172,8 +173,7 @@ def experiment(kills: int, workers: int, seed: int, folder: Path) -> Report:
         if not kill_once(workers, flags, watched, draw):
             report.problems.append(f"the run ended after {report.kills} kills")
             break
-    else:  # a run that has ended would make one more update if it was started again
-        run(workers, "fairseq_cli.train", *flags)
+    run(workers, "fairseq_cli.train", *flags)
     watched.check()
     if watched.temporaries():
         report.problems.append(f"left behind: {sorted(watched.temporaries())}")

@@ -5,7 +5,9 @@ import re
 import sys
 from pathlib import Path
 
-import torch
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from fairseq_bas.safe_load import load_checked
 
 LOSS_TOLERANCE, LONGEST = 1e-5, 60.0
 
@@ -23,7 +25,7 @@ def losses(folder: Path) -> dict[int, float]:
     for path in folder.glob("checkpoint_*_*.pt"):
         update = re.fullmatch(r"checkpoint_\d+_(\d+)\.pt", path.name)
         if update:
-            metrics = torch.load(path, weights_only=False)["extra_state"]["metrics"]
+            metrics = load_checked(str(path))["extra_state"]["metrics"]
             meters = {key: state for _, key, _, state in metrics["train"]}
             found[int(update[1])] = float(meters["loss"]["val"])
     return dict(sorted(found.items()))
@@ -32,8 +34,7 @@ def losses(folder: Path) -> dict[int, float]:
 def largest_difference(one: Path, other: Path) -> float:
     """Return the largest difference of a parameter at the end of two runs."""
     first, second = (
-        torch.load(folder / "checkpoint_last.pt", weights_only=False)["model"]
-        for folder in (one, other)
+        load_checked(str(folder / "checkpoint_last.pt"))["model"] for folder in (one, other)
     )
     return max(float((first[name] - second[name]).abs().max()) for name in first)
 

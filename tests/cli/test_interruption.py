@@ -1,15 +1,15 @@
 """Runs that meet a damaged checkpoint, a full disk or an early stop."""
 
-import os
 import resource
-import subprocess
 import sys
 
 import pytest
 
 pytest.importorskip("fairseq")
 
-from tests.helpers import ROOT, json_log, run_cli, tiny_transformer
+from scripts.bench import kills
+from tests.forked import ForkedProcess
+from tests.helpers import json_log, run_cli, tiny_bas_lstm, tiny_transformer
 from tests.in_process import train_here
 from tests.resume_runs import assert_bit_equal, last_checkpoint
 
@@ -82,6 +82,65 @@ def test_full_disk_ends_with_one_line_and_leaves_the_checkpoint_before(toy, trai
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_full_disk_ends_both_workers_with_one_line(toy, trained, tmp_path):
+    damaged_copy(trained, tmp_path, set())
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    two = ("--max-update", 18, "--distributed-world-size", 2)
+    given = map(str, flags(toy, tmp_path, *SAVE_OFTEN, *two))
+    command = ForkedProcess("fairseq_cli.train", [*given])
+    # Its workers, which it starts once it has read its flags, have the limit too.
+    size = min(map(len, before.values())) // 2
+    resource.prlimit(command._process.pid, resource.RLIMIT_FSIZE, (size, size))
+    try:
+        _, errors = command.communicate(timeout=120)
+    finally:
+        command.kill()
+    assert command.returncode == 1 and "Traceback" not in errors
+    assert errors.count("could not be written: File too large (EFBIG);") == 1
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("limit", "reached"),
+    [
+        (("--max-update", 14), "--max-update 14"),
+        (("--max-epoch", 1), "--max-epoch 1"),
+        (("--stop-time-hours", 1e-6), "--stop-time-hours 1e-06"),
+    ],
+)
+def test_finished_run_is_left_alone(toy, trained, caplog, limit, reached):
+    """Stock fairseq would make one update more, and save it over the end of the run."""
+    before = {path.name: path.read_bytes() for path in trained.iterdir()}
+    with caplog.at_level("INFO"), pytest.raises(SystemExit) as ended:
+        train_here(flags(toy, trained, *SAVE_OFTEN, *limit))
+    assert ended.value.code == 0
+    [line] = [line for line in caplog.messages if "is finished" in line]
+    assert line.endswith(f"after 14 updates: it has reached {reached}; pass a larger one to go on")
+    assert {path.name: path.read_bytes() for path in trained.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "difference"),
+    [
+        (
+            ("--encoder-layers", 2, "--dropout", 0.5),
+            "it has --encoder-layers 1 \\(here 2\\); encoder",
+        ),
+        (("--optimizer", "sgd"), "was trained with --optimizer of class FairseqAdam and .* SGD;"),
+    ],
+)
+def test_checkpoint_of_another_model_is_refused_by_what_differs(toy, trained, changed, difference):
+    with pytest.raises(SystemExit, match=difference) as ended:
+        train_here(flags(toy, trained, *SAVE_OFTEN, "--max-update", 16, *changed))
+    assert "\n" not in str(ended.value) and "--dropout" not in str(ended.value)
+
+
+def test_checkpoint_of_another_architecture_is_refused(toy, trained):
+    other = tiny_bas_lstm(toy, trained, task="bas_translation")
+    with pytest.raises(SystemExit, match=r"it has --arch transformer\w* \(here bas_lstm\); "):
+        train_here([*other, "--max-update", 16])
+
+
 def test_folder_that_cannot_be_written_is_refused_before_training(toy, tmp_path):
     (tmp_path / "file").write_text("in the way")
     run = run_cli("fairseq_cli.train", *flags(toy, tmp_path / "file" / "ck"), check=False)
@@ -109,10 +168,9 @@ def test_patience_counts_on_over_a_restart(toy, tmp_path):
     )
 
 
-def test_five_kills(tmp_path):
-    """The short form of the bench of 50 kills, in a process, as its user runs it."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, ROOT / "scripts" / "bench" / "kills.py", "--kills", "5"]
-    run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-    assert run.returncode == 0, run.stdout + run.stderr[-2000:]
-    assert "5 kills of 1 worker" in run.stdout and "uninterrupted run: yes" in run.stdout
+def test_five_kills(monkeypatch, capsys):
+    """The short form of the bench of 50 kills, by the command that its user runs."""
+    monkeypatch.setattr(sys, "argv", ["kills.py", "--kills", "5"])
+    assert kills.main() == 0, capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "5 kills of 1 worker" in printed and "uninterrupted run: yes" in printed

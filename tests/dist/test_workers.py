@@ -31,6 +31,20 @@ def test_one_flag_starts_two_workers(toy, tmp_path):
     assert_bit_equal(one, two, "model", "last_optimizer_state")
 
 
+def test_two_workers_leave_out_the_same_updates(toy, tmp_path):
+    """Where a gradient overflows, all have the same loss scale afterwards: that of one worker."""
+    fp16 = ("--fp16", "--fp16-init-scale", 2**16, "--fp16-scale-window", 2, "--bas-replicas", 2)
+    given = (*fp16, "--bas-placement")
+    one = run_cli("fairseq_cli.train", *flags(toy, tmp_path / "one", *given, "passes"))
+    two = run_cli("fairseq_cli.train", *flags(toy, tmp_path / "two", *given, "workers", *TWO))
+    keys = ("num_updates", "loss_scale", "bas_overflows", "loss")
+    logs = [[[e[key] for key in keys] for e in json_log(run, "train_inner")] for run in (one, two)]
+    assert logs[0] == logs[1] and len({entry[1] for entry in logs[0]}) > 1
+    states = [last_checkpoint(tmp_path / name)["last_optimizer_state"] for name in ("one", "two")]
+    scalers = [state["bas_precision"]["scaler"] for state in states]
+    assert scalers[0] == scalers[1] and scalers[0]["overflows"] > 0
+
+
 def test_both_workers_refuse_and_one_tells(toy, tmp_path):
     (tmp_path / "checkpoint_last.pt").write_bytes(b"PK\x03\x04 and no more")
     result = run_cli("fairseq_cli.train", *flags(toy, tmp_path, *TWO), check=False)

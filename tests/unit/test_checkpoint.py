@@ -155,3 +155,12 @@ def test_torchscript_archive_is_refused(tmp_path):
 
 def test_sibling_search_needs_a_folder_only(tmp_path):
     assert newest_good_sibling(Path(tmp_path, "checkpoint_last.pt")) is None
+
+
+def test_damaged_part_of_a_checkpoint_says_how_to_name_another(tmp_path):
+    """No other file can stand in for one part, though a whole checkpoint lies beside it."""
+    save(MODEL, tmp_path / "checkpoint1.pt")
+    part = save(MODEL, tmp_path / "checkpoint_last-shard1.pt")
+    os.truncate(part, os.path.getsize(part) - 10)
+    with pytest.raises(ValueError, match=r"is incomplete .* one part .* without -shardN, of one"):
+        verify_checkpoint(part)

@@ -18,6 +18,8 @@ from fairseq_bas.errors import UserError
 from fairseq_bas.resilience.divergence_flags import check_checkpoints, check_flags
 from fairseq_bas.resilience.restarted_run import RestartedMain, RolledBack
 from fairseq_bas.resilience.rollback import newest_good
+from fairseq_bas.resilience.told_once import REFUSED
+from fairseq_bas.task.bas_translation import BasTranslationTask
 from fairseq_bas.task.divergence_config import DivergenceConfig
 from tests.helpers import tiny_awd_lstm_lm, tiny_transformer
 from tests.in_process import train_here
@@ -29,6 +31,7 @@ STATE = ("model", "last_optimizer_state")
 EXPLODES = ("--lr", "0.003,24.576")
 TO_THE_FIRST_LR = ("--bas-on-divergence", "rollback", "--bas-rollback-lr-factor", 2**-13)
 BREAKS = ("--lr", "0.003,1e30")
+ABSA = "absa:every=3u,max=4x,patience=3,drop=1.2,sentences=12,until=1"
 
 
 def flags(toy, save_dir, *more):
@@ -65,10 +68,13 @@ def test_an_explosion_is_warned_of_once(toy, tmp_path, caplog):
     assert [path.name for path in tmp_path.glob("*.json")] == ["divergence-5.json"]
 
 
-def test_stop_leaves_a_report_of_what_was_read(toy, tmp_path):
+def test_stop_leaves_a_report_of_what_was_read(toy, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error"))
     stop = ("--bas-on-divergence", "stop", "--max-epoch", 3)
     with pytest.raises(UserError, match=r"update 5: its loss explodes.*lower --lr"):
-        train_here(flags(toy, tmp_path, *EXPLODES, *stop))
+        command(flags(toy, tmp_path, *EXPLODES, *stop))
+    # So a launcher with --restarts does not start it again, to diverge again.
+    assert report(tmp_path, "error")[REFUSED] is True
     assert last_checkpoint(tmp_path)["optimizer_history"][-1]["num_updates"] == 3
     found = report(tmp_path, "divergence-5.json")
     assert found["epoch"] == 2
@@ -189,3 +195,42 @@ def test_rollback_is_refused_where_nothing_whole_is_saved():
         check_checkpoints(CheckpointConfig(no_save=True), "")
     with pytest.raises(ValueError, match=r"in parts \(-shard0\)"):
         check_checkpoints(CheckpointConfig(), "-shard0")
+
+
+def judged(save_dir):
+    """Return how many losses the averages of a run are of, at its last checkpoint."""
+    position = last_checkpoint(save_dir)["extra_state"]["train_iterator"]
+    return position["bas_companions"]["divergence"]["monitor"]["count"]
+
+
+def test_averages_begin_anew_where_the_number_of_copies_changes(toy, tmp_path):
+    train_here(flags(toy, tmp_path, "--bas-replicas", "1,3@4u", "--max-update", 9))
+    assert judged(tmp_path) == 9 - 4
+
+
+def test_averages_begin_anew_where_the_share_of_hard_copies_changes(toy, tmp_path, monkeypatch):
+    """ABSA plans fewer adversarial copies as the batch grows."""
+    absa = ("--bas-batch-schedule", ABSA, "--bas-adversarial", "fgsm", "--bas-replicas", 2)
+    plain = ("--lr-scheduler", "bas_scaled", "--bas-base-schedule", "fixed", "--max-tokens", 40)
+    shares, observe = [], BasTranslationTask.reduce_metrics
+
+    def noted(task, *args):
+        shares.append(task.adversarial_share())
+        observe(task, *args)
+
+    monkeypatch.setattr(BasTranslationTask, "reduce_metrics", noted)
+    train_here(flags(toy, tmp_path, *absa, *plain, "--max-epoch", 9, "--max-update", 12))
+    alike = len(shares) - shares.index(shares[-1])
+    assert len(shares) == 12 and 1 <= alike < 12
+    assert judged(tmp_path) == alike
+
+
+def test_the_search_for_a_learning_rate_does_not_count_as_an_explosion(toy, tmp_path):
+    """With bas_autowu the rate grows until the loss does; only what comes after is judged."""
+    search = ("--lr-scheduler", "bas_autowu", "--lr", 30, "--bas-autowu-min-lr", 0.003)
+    stop = ("--bas-on-divergence", "stop", "--max-update", 24)
+    log = train_here(flags(toy, tmp_path, *search, *stop))
+    losses, rates = ([entry[key] for entry in log] for key in ("loss", "lr"))
+    ended = rates.index(max(rates))
+    assert max(losses[: ended + 2]) > 5 * losses[0]
+    assert judged(tmp_path) == len(log) - (ended + 2)

@@ -208,3 +208,14 @@ def test_the_published_corpora(
     assert [text.count(b"\n") for text in texts] == lines
     counts = [len(text.split()) + text.count(b"\n") for text in texts]
     assert counts == tokens
+
+
+def test_an_archive_that_would_fill_the_memory_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("text", b"0" * 1000)
+    data = (tmp_path / "a.zip").read_bytes()
+    assert script.read_member(data, "text") == b"0" * 1000
+    monkeypatch.setattr(script, "LARGEST", 999)
+    assert script.read_member(data, "text") is None

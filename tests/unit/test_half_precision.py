@@ -209,6 +209,8 @@ def test_the_noise_scale_knows_the_loss_scale(toy, tmp_path):
     [
         ("--bas-adversarial", "fgsm"),
         ("--optimizer", "bas_lamb", "--fp16-no-flatten-grads"),
+        ("--optimizer", "bas_lars", "--lr", 1, "--fp16-no-flatten-grads"),
+        ("--optimizer", "bas_novograd", "--fp16-no-flatten-grads"),
         ("--optimizer", "bas_nt_asgd", "--bas-average-now", "--lr", 0.1),
         ("--bas-source-noise", "feature-cutoff=0.1,jitter=0.1"),
     ],
@@ -218,6 +220,20 @@ def test_what_changes_updates_runs_in_fp16_as_in_float32(toy, tmp_path, flags):
     half = losses([*common, *flags, "--fp16"])
     whole = losses([*common, *(flag for flag in flags if flag != "--fp16-no-flatten-grads")])
     assert half == pytest.approx(whole, rel=4 * ROUNDING["--fp16"])
+
+
+def test_zoneout_lstms_stay_near_float32(toy_lm, tmp_path):
+    """The same units are kept in every precision, and cells are in float32."""
+    rates = [f"--bas-dropout-{place}" for place in ("embedding", "input", "hidden", "output")]
+    off = [flag for rate in [*rates, "--bas-weight-drop"] for flag in (rate, 0)]
+    flags = [*tiny_awd_lstm_lm(toy_lm, tmp_path), *off, "--max-update", 4, "--lr", 0.3]
+    zoneout = ("--bas-zoneout-hidden", 0.5, "--bas-zoneout-cell", 0.5, "--bas-replicas", 2)
+    whole = losses([*flags, *zoneout])
+    for precision, unit in ROUNDING.items():
+        half = losses([*flags, *zoneout, precision, "--fp16-init-scale", 128])
+        assert half != whole
+        assert half == pytest.approx(whole, rel=4 * unit)
+    assert losses(flags) != pytest.approx(whole, rel=4 * ROUNDING["--bf16"])
 
 
 # -- flags and endings ------------------------------------------------------------------------

@@ -5,7 +5,8 @@ import os
 import pytest
 import torch
 
-from fairseq_bas.data.integrity import verify_dictionary, verify_mmap_dataset, verify_split
+from fairseq_bas.data.dictionary_file import verify_dictionary
+from fairseq_bas.data.integrity import verify_mmap_dataset, verify_split
 
 indexed_dataset = pytest.importorskip("fairseq.data.indexed_dataset")
 

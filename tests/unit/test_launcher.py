@@ -1,5 +1,6 @@
 """The stores of a launch listen on the address given and on no other."""
 
+import json
 import socket
 from datetime import timedelta
 
@@ -8,6 +9,7 @@ import torch.distributed
 from torch.distributed.elastic.rendezvous import c10d_rendezvous_backend
 
 from fairseq_bas.resilience import addresses, launcher
+from tests.helpers import run_cli
 
 
 def test_store_listens_on_one_address(monkeypatch):
@@ -36,3 +38,17 @@ def test_addresses_of_this_machine():
 def test_bad_places_to_meet(text):
     with pytest.raises(ValueError, match="HOST:PORT"):
         addresses.parse_meeting(text)
+
+
+@pytest.mark.parametrize(("marked", "starts"), [(True, 1), (False, 3)])
+def test_what_was_refused_is_not_started_again(tmp_path, marked, starts):
+    """A worker that refused its input, or stopped as it diverged, has put that into a file."""
+    content = {"message": "", "timestamp": 1, launcher.REFUSED: True}
+    (tmp_path / "mark").write_text(json.dumps(content), encoding="utf-8")
+    mark = f'cp {tmp_path}/mark "$TORCHELASTIC_ERROR_FILE";' if marked else ""
+    program = f"echo started >>{tmp_path}/starts; {mark} exit 1"
+    options = ("--workers", 1, "--restarts", 2, "--", "/bin/sh", "-c", program)
+    ended = run_cli("fairseq_bas.resilience.launcher", *options, check=False, forked=True)
+    assert ended.returncode == 1
+    assert (tmp_path / "starts").read_text().count("started") == starts
+    assert "launch.sh: worker 0 failed with exit code 1" in ended.stderr
