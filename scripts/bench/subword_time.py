@@ -3,13 +3,15 @@
     python scripts/bench/subword_time.py [TEXT] [--sentences 2000] [--vocab 8000] [--replicas 4]
         [--rounds 5] [--short] [--json FILE]
 
-``plain`` is ``processor.encode(text)`` of each sentence in a Python loop. Ours is what a loader's
-worker does for a stored sentence: derive the keys of its copies and draw a segmentation for each,
-distinct ones, as tensors of the dictionary's ids. One copy, and all copies as the time of each; for
-a unigram model (alpha 0.2) and a BPE model (p 0.1) learnt from the text. Prints microseconds a
-sentence and copy (median, minimum, maximum over rounds), and that divided by ``plain`` in the same
-round. ``first epoch`` is one run with nothing remembered. TEXT has one sentence a line; without it
-sentences of made-up words that follow Zipf's law are drawn.
+``plain`` is ``processor.encode(text)`` of each sentence in a Python loop; ``plain, from ids`` takes
+a stored sentence, puts its text together, encodes it and makes a tensor, as a worker would have to.
+Ours is what a loader's worker does for a stored sentence: derive the keys of its copies and draw a
+segmentation for each, distinct ones, as tensors of the dictionary's ids. One copy, and all copies
+as the time of each; for a unigram model (alpha 0.2) and a BPE model (p 0.1) learnt from the text.
+Prints microseconds of CPU time a sentence and copy (median, minimum, maximum over rounds, each an
+epoch), and that divided by ``plain`` in the same round. ``first epoch`` is one run with nothing
+remembered. TEXT has one sentence a line; without it sentences of made-up words that follow Zipf's
+law are drawn.
 """
 
 import argparse
@@ -90,6 +92,11 @@ def compare_kind(sentences: list[str], kind: str, args: argparse.Namespace) -> d
         for sentence in sentences:
             processor.encode(sentence)
 
+    def from_ids() -> None:
+        for sentence in stored:
+            text = "".join([symbols[i] for i in sentence.tolist()[:-1]]).replace("\u2581", " ")
+            torch.tensor(processor.encode(text))
+
     def sample(sampler: SubwordSampler, copies: int) -> None:
         epoch = next(epochs)
         for number, sentence in enumerate(stored):
@@ -103,6 +110,7 @@ def compare_kind(sentences: list[str], kind: str, args: argparse.Namespace) -> d
 
     # Reported as milliseconds, so milliseconds a thousand sentences are microseconds a sentence.
     ways = {"plain": functools.partial(timed, plain, 1)}
+    ways["plain, from ids"] = functools.partial(timed, from_ids, 1)
     for copies in sorted({1, args.replicas}):
         run = functools.partial(sample, sampler, copies)
         ways[f"M = {copies}"] = functools.partial(timed, run, copies)
