@@ -121,20 +121,11 @@ class _ChunkedSmoothedLoss(torch.autograd.Function):
         for start in range(0, num_tokens, chunk):
             of_chunk = slice(start, min(start + chunk, num_tokens))
             logits = LogitBlocks(features[of_chunk], weight, bias, columns)
-            normaliser = torch.empty_like(nll[of_chunk])
-            for rows, some in logits.rows(1, keep=gradients is not None):
-                own = slice(start + rows.start, start + rows.stop)
-                gold = target[own, None]
-                largest = some.amax(dim=1, keepdim=True)
-                at_gold = some.gather(1, gold)
-                torch.sum(some.sub_(largest).exp_(), dim=1, keepdim=True, out=normaliser[rows])
-                torch.add(normaliser[rows].log(), largest, out=log_normaliser[own])
-                torch.sub(log_normaliser[own], at_gold, out=nll[own])
-                if gradients is not None:
-                    # exp / normaliser - on_target, times the normaliser
-                    some.scatter_add_(1, gold, normaliser[rows] * -on_target)
+            results = nll[of_chunk], log_normaliser[of_chunk]
+            gold = target[of_chunk, None]
+            factor = _exponentiate(logits, gold, on_target, results, gradients is not None)
             if gradients is not None:
-                gradients.add(of_chunk, logits.blocks, normaliser.reciprocal_())
+                gradients.add(of_chunk, logits.blocks, factor)
         if gradients is not None:
             ctx.save_for_backward(*gradients.finish())
         ctx.dtype = features.dtype
@@ -155,3 +146,38 @@ class _ChunkedSmoothedLoss(torch.autograd.Function):
             None if grad is None else (grad * grad_loss).to(ctx.dtype) for grad in ctx.saved_tensors
         ]
         return (*gradients, None, None, None, None)
+
+
+def _exponentiate(
+    logits: LogitBlocks,
+    target: Tensor,
+    on_target: float,
+    results: tuple[Tensor, Tensor],
+    wants_gradient: bool,
+) -> Tensor:
+    """Work through a chunk, a few tokens at a time.
+
+    Args:
+        logits: (C, V); if a gradient is wanted, left as d loss / d logits + off_target, but for a
+            factor of each row.
+        target: (C, 1).
+        on_target: weight of -log p_y.
+        results: -log p_y (C, 1) and the logarithm of the normaliser (C, 1), which are filled.
+        wants_gradient: False leaves the logits undefined.
+
+    Returns:
+        The factors (C, 1): one over the normaliser of exp(logits - largest of the row).
+    """
+    nll, log_normaliser = results
+    factor = torch.empty_like(nll)
+    for rows, some in logits.rows(1, keep=wants_gradient):
+        gold = target[rows]
+        largest = some.amax(dim=1, keepdim=True)
+        at_gold = some.sub_(largest).gather(1, gold)
+        normaliser = some.exp_().sum(dim=1, keepdim=True)
+        nll[rows] = normaliser.log() - at_gold
+        log_normaliser[rows] = normaliser.log() + largest
+        factor[rows] = normaliser.reciprocal()
+        if wants_gradient:
+            some.scatter_add_(1, gold, -on_target * normaliser)
+    return factor

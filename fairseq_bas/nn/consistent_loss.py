@@ -137,7 +137,7 @@ class _ConsistentLoss(torch.autograd.Function):
         settings: tuple,
         grad_enabled: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        epsilon, divergence, coefficient, active, chunk = settings
+        epsilon, _, coefficient, active, chunk = settings
         num_tokens, copies, hidden = features.shape
         own = slice(active.start, active.stop)
         # Inside forward() gradients are always off and needs_input_grad ignores no_grad().
@@ -145,7 +145,6 @@ class _ConsistentLoss(torch.autograd.Function):
         bound = 1 + copies * coefficient * LARGEST_LOG_RATIO
         flat = features[:, own].reshape(-1, hidden)
         off_target = epsilon / (weight.size(0) - 1)
-        on_target = 1.0 - epsilon - off_target
         columns = vocabulary_blocks(weight.size(0), features.device.type)
         gradients = None
         if any(needed):
@@ -153,31 +152,14 @@ class _ConsistentLoss(torch.autograd.Function):
         nll = features.new_empty(num_tokens, copies, dtype=wide_type(features.dtype))
         log_normaliser, apart = torch.empty_like(nll), nll.new_zeros(())
         for start in range(0, num_tokens, chunk):
-            of_chunk = features[start : start + chunk].flatten(0, 1)
-            logits = LogitBlocks(of_chunk, weight, bias, columns)
-            delta = logits
-            if len(active) < copies:
-                delta = logits.with_rows(of_chunk.size(0) // copies * len(active))
-            for rows, some in logits.rows(copies, keep=False):
-                done, stop = rows.start // copies, rows.stop // copies
-                tokens = slice(start + done, start + stop)
-                gold = target[tokens, None, None].expand(-1, copies, 1)
-                predicted, log_normaliser[tokens] = _predictions(
-                    some.view(-1, copies, weight.size(0)), target[tokens]
-                )
-                nll[tokens] = predicted.log_probs.gather(2, gold).squeeze(2).neg_()
-                value, change = DIVERGENCES[divergence](predicted)
-                apart += value.sum()
-                if gradients is not None:
-                    change = torch.add(
-                        predicted.probs[:, own], change[:, own], alpha=copies * coefficient
-                    )
-                    at_gold = change.new_full((), -on_target).expand_as(gold[:, own])
-                    change.scatter_add_(2, gold[:, own], at_gold)
-                    delta.write(slice(done * len(active), stop * len(active)), change.flatten(0, 1))
+            tokens = slice(start, min(start + chunk, num_tokens))
+            logits = LogitBlocks(features[tokens].flatten(0, 1), weight, bias, columns)
+            results = nll[tokens], log_normaliser[tokens], apart
+            delta = _compare(logits, target[tokens], settings, results, gradients is not None)
             if gradients is not None:
-                done = slice(start * len(active), min(start + chunk, num_tokens) * len(active))
+                done = slice(tokens.start * len(active), tokens.stop * len(active))
                 gradients.add(done, delta.blocks)
+        on_target = 1.0 - epsilon - off_target
         loss = on_target * nll[:, own].sum() + len(active) * coefficient * apart
         if off_target:
             smooth = weight.size(0) * log_normaliser[:, own].sum()
@@ -203,12 +185,57 @@ class _ConsistentLoss(torch.autograd.Function):
         return (of_features, *others, None, None, None)
 
 
+def _compare(
+    logits: LogitBlocks,
+    target: Tensor,
+    settings: tuple,
+    results: tuple[Tensor, Tensor, Tensor],
+    wants_gradient: bool,
+) -> LogitBlocks:
+    """Work through a chunk, a few tokens at a time.
+
+    Args:
+        logits: of C M rows; lost.
+        target: (C,).
+        settings: as `_ConsistentLoss` gets them.
+        results: -log p_y (C, M) and the logarithms of the normalisers (C, M), which are filled, and
+            the divergence, 0-dim, which is added to.
+        wants_gradient: False leaves out what is returned.
+
+    Returns:
+        d loss / d logits + off_target of the C A rows of active copies.
+    """
+    epsilon, divergence, coefficient, active, _ = settings
+    nll, log_normaliser, apart = results
+    copies, vocabulary = nll.size(1), logits.columns[-1].stop
+    on_target = 1.0 - epsilon - epsilon / (vocabulary - 1)
+    own = slice(active.start, active.stop)
+    all_active = len(active) == copies
+    delta = logits if all_active else logits.with_rows(target.size(0) * len(active))
+    for rows, some in logits.rows(copies, keep=False):
+        tokens = slice(rows.start // copies, rows.stop // copies)
+        gold = target[tokens, None, None].expand(-1, copies, 1)
+        predicted, log_normaliser[tokens] = _predictions(
+            some.view(-1, copies, vocabulary), target[tokens]
+        )
+        nll[tokens] = predicted.log_probs.gather(2, gold).squeeze(2).neg_()
+        value, change = DIVERGENCES[divergence](predicted)
+        apart += value.sum()
+        if wants_gradient:
+            change = predicted.probs[:, own].add(change[:, own], alpha=copies * coefficient)
+            at_gold = change.new_full((), -on_target).expand_as(gold[:, own])
+            change.scatter_add_(2, gold[:, own], at_gold)
+            done = slice(tokens.start * len(active), tokens.stop * len(active))
+            delta.write(done, change.flatten(0, 1))
+    return delta
+
+
 def _predictions(logits: Tensor, target: Tensor) -> tuple[Predictions, Tensor]:
     """Return what (C, M, V) logits predict, and the logarithms of their normalisers (C, M)."""
     largest = logits.amax(dim=2, keepdim=True)
-    probs = (logits - largest).exp_()
+    log_probs = logits - largest
+    probs = log_probs.exp()
     normaliser = probs.sum(dim=2, keepdim=True)
-    log_normaliser = normaliser.log() + largest
-    log_probs = logits - log_normaliser
+    log_probs.sub_(normaliser.log())  # after the largest: what is left is small, and exact
     predicted = Predictions(logits, log_probs, probs.div_(normaliser), target)
-    return predicted, log_normaliser.squeeze(2)
+    return predicted, (normaliser.log() + largest).squeeze(2)

@@ -6,16 +6,16 @@ is another one than the paper's: a dropped merge is gone until a neighbour chang
 leaves 1.32 times the tokens of p = 0, the paper's algorithm 1.18 times (mean over 15 models of 100
 to 8,000 subwords: English, Spanish, both, a novel, a toy grammar).
 
-A segmenter is called as ``segment(text, generator)`` and returns pieces, or None if it cannot.
+A segmenter is called with a text and a random number and returns pieces, or None if it cannot.
 """
 
 import math
-import random
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
+from .point import Point
 from .vocabulary import SENTENCEPIECE_MARK
 
 CACHE = 1 << 15
@@ -33,7 +33,7 @@ class UnigramLattice:
         alpha: inverse temperature, > 0.
 
     >>> lattice = UnigramLattice({"a": -1.0, "b": -1.0, "ab": -9.0}, alpha=5.0)
-    >>> lattice("ab", random.Random(1))
+    >>> lattice("ab", Point(0.5))
     ['a', 'b']
     """
 
@@ -42,7 +42,7 @@ class UnigramLattice:
         self.longest = max(map(len, scores), default=0)
         self._steps: dict[str, list[tuple[list[float], list[str]]]] = {}
 
-    def __call__(self, text: str, generator: random.Random) -> list[str] | None:
+    def __call__(self, text: str, point: Point) -> list[str] | None:
         """Draw the pieces of a text; None if it has no segmentation."""
         steps = self._steps.get(text)
         if steps is None:
@@ -55,8 +55,7 @@ class UnigramLattice:
             cumulated, choices = steps[position]
             if not choices:
                 return None
-            drawn = bisect_right(cumulated, generator.random() * cumulated[-1])
-            pieces.append(choices[min(drawn, len(choices) - 1)])
+            pieces.append(choices[point.choose(cumulated)])
             position += len(pieces[-1])
         return pieces
 
@@ -93,7 +92,7 @@ class MergeDropout:
         p: drop probability, in [0, 1).
 
     >>> merge = MergeDropout({"a": 0, "b": 0, "ab": -1, "abab": -2}, p=0.0)
-    >>> merge("abab", random.Random(1))
+    >>> merge("abab", Point(0.5))
     ['abab']
     """
 
@@ -101,7 +100,7 @@ class MergeDropout:
         self.scores, self.p = scores, p
         self._candidates: dict[tuple[str, ...], list[int]] = {}
 
-    def __call__(self, text: str, generator: random.Random) -> list[str]:
+    def __call__(self, text: str, point: Point) -> list[str]:
         """Draw the pieces of a text; characters that are no piece stay alone."""
         tokens = tuple(text)
         while True:
@@ -110,10 +109,9 @@ class MergeDropout:
                 if len(self._candidates) >= CACHE:
                     self._candidates.clear()
                 candidates = self._candidates[tokens] = self._by_priority(tokens)
-            # One number says how many of the best were dropped: k or more with probability p^k.
-            drawn, bound, dropped = generator.random(), self.p, 0
-            while dropped < len(candidates) and drawn < bound:
-                dropped, bound = dropped + 1, bound * self.p
+            # The k best were dropped with probability p^k; that it is fewer, in running sums:
+            below = [1.0 - self.p**k for k in range(1, len(candidates) + 1)]
+            dropped = point.choose([*below, 1.0])
             if dropped == len(candidates):
                 return list(tokens)
             left = candidates[dropped]
@@ -131,31 +129,47 @@ class BestSegmentations:
 
     Args:
         processor: a sentencepiece unigram model.
+        id_of: number of each piece.
         scores: log-probability of each piece.
         alpha: inverse temperature, > 0.
         count: n.
     """
 
-    def __init__(self, processor: Any, scores: Mapping[str, float], alpha: float, count: int):
-        self.processor, self.scores, self.alpha, self.count = processor, scores, alpha, count
-        self._found: dict[str, tuple[Sequence[list[str]], list[float]]] = {}
+    def __init__(
+        self,
+        processor: Any,
+        id_of: Mapping[str, int],
+        scores: Mapping[str, float],
+        alpha: float,
+        count: int,
+    ):
+        self.processor, self.id_of, self.scores = processor, id_of, scores
+        self.alpha, self.count = alpha, count
+        self._found: dict[str, tuple[Sequence[list[int]], list[float]]] = {}
 
-    def __call__(self, text: str, generator: random.Random) -> list[str] | None:
-        """Draw the pieces of a sentence; None if sentencepiece would write it another way."""
-        if text not in self._found:
-            if len(self._found) >= 256:  # enough for the copies of one sentence
-                self._found.clear()
-            self._found[text] = self._best(text)
-        best, cumulated = self._found[text]
-        if not best:
-            return None
-        drawn = bisect_right(cumulated, generator.random() * cumulated[-1])
-        return best[min(drawn, len(best) - 1)]
+    def __call__(self, texts: Iterable[str], values: Iterable[float]) -> list[int] | None:
+        """Return the ids that numbers in [0, 1) stand for, one number a sentence, joined.
 
-    def _best(self, text: str) -> tuple[Sequence[list[str]], list[float]]:
+        None if sentencepiece would write a sentence another way.
+        """
+        found: list[int] = []
+        for text, value in zip(texts, values, strict=True):
+            if text not in self._found:
+                if len(self._found) >= 256:  # enough for the copies of one sentence
+                    self._found.clear()
+                self._found[text] = self._best(text)
+            best, cumulated = self._found[text]
+            if not best:
+                return None
+            drawn = bisect_right(cumulated, value * cumulated[-1])
+            found += best[min(drawn, len(best) - 1)]
+        return found
+
+    def _best(self, text: str) -> tuple[Sequence[list[int]], list[float]]:
         raw = text.replace(SENTENCEPIECE_MARK, " ")
         best = self.processor.nbest_encode(raw, nbest_size=self.count, out_type=str)
         if any("".join(pieces) != text or not set(pieces) <= self.scores.keys() for pieces in best):
             return [], []
         logs = [self.alpha * sum(self.scores[piece] for piece in pieces) for pieces in best]
-        return best, list(accumulate(math.exp(log - max(logs)) for log in logs))
+        ids = [[self.id_of[piece] for piece in pieces] for pieces in best]
+        return ids, list(accumulate(math.exp(log - max(logs)) for log in logs))

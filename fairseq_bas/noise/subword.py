@@ -11,7 +11,8 @@ import math
 import os
 import random
 import re
-from collections.abc import Callable, Collection, Container, Sequence
+from array import array
+from collections.abc import Collection, Container, Mapping, Sequence
 from itertools import groupby
 from typing import Protocol
 
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..rng import derive_seed
+from .point import RememberedDraws, numbers
 from .segmentation import BestSegmentations, MergeDropout, UnigramLattice
 from .subword_model import SubwordModel, read_model
 
@@ -65,9 +67,9 @@ class SubwordSampler:
         self.model = model = read_model(os.fspath(model_path), flag)
         ids = {symbol: index for index, symbol in enumerate(self.symbols)}
         _require_pieces(model, ids, flag)
-        self._id_of = {piece: ids[piece] for piece in model.scores}
         self._is_text = [symbol in model.scores for symbol in self.symbols]
-        self._segment = _segmenter(model, strength, nbest, flag)
+        id_of = {piece: ids[piece] for piece in model.scores}
+        self._segment = _segmenter(model, strength, nbest, id_of, flag)
         # Words are drawn one by one, except where the n best are those of the sentence.
         self._word = model.word_pattern() if nbest == -1 else re.compile(".+", re.DOTALL)
 
@@ -105,7 +107,7 @@ class SubwordSampler:
             if len(tokens) > max_tokens:
                 tokens = stored
             seen.add(tuple(tokens))
-            copies.append(torch.tensor(tokens, dtype=ids.dtype))
+            copies.append(_tensor(tokens))
         return copies
 
     def _runs(self, ids: list[int]) -> list[tuple[list[str], list[int]]]:
@@ -121,26 +123,24 @@ class SubwordSampler:
         self, runs: list[tuple[list[str], list[int]]], seed: int, seen: Container[tuple[int, ...]]
     ) -> list[int]:
         """Return the first draw that is not in ``seen``, or else the first."""
-        first = None
+        first, count = None, sum(len(words) for words, _ in runs)
         for attempt in range(ATTEMPTS):
-            generator = random.Random(seed + attempt * 0x9E3779B97F4A7C15)
+            drawn = numbers(seed + attempt * 0x9E3779B97F4A7C15, count)
             tokens: list[int] = []
+            first_word = 0
             for words, stored in runs:
-                tokens += (words and self._segmented(words, generator)) or stored
+                values = drawn[first_word : first_word + len(words)]
+                first_word += len(words)
+                tokens += (words and self._segment(words, values)) or stored
             if tuple(tokens) not in seen:
                 return tokens
             first = first or tokens
         return first or []
 
-    def _segmented(self, words: list[str], generator: random.Random) -> list[int] | None:
-        tokens: list[int] = []
-        for word in words:
-            pieces = self._segment(word, generator)
-            if pieces is None:
-                return None
-            tokens += [self._id_of.get(piece, -1) for piece in pieces]
-        # A character that is no piece of its own is left over where all of its merges are dropped.
-        return None if -1 in tokens else tokens
+
+def _tensor(ids: list[int]) -> Tensor:
+    """Return a new tensor (T,) int64, from a buffer: ``torch.tensor`` looks at each number."""
+    return torch.frombuffer(array("q", ids), dtype=torch.int64) if ids else torch.empty(0).long()
 
 
 def expected_growth(sampler: SubwordSampler, sentences: Sentences, seed: int) -> float:
@@ -175,9 +175,9 @@ def _require_pieces(model: SubwordModel, ids: Container[str], flag: str) -> None
 
 
 def _segmenter(
-    model: SubwordModel, strength: float, nbest: int, flag: str
-) -> Callable[[str, random.Random], list[str] | None]:
-    """Return what draws the pieces of a text, after checking what the user gave."""
+    model: SubwordModel, strength: float, nbest: int, id_of: Mapping[str, int], flag: str
+) -> RememberedDraws | BestSegmentations:
+    """Return what draws the ids of a text's pieces, after checking what the user gave."""
     if model.kind == "bpe":
         if not 0 < strength < 1:
             raise ValueError(
@@ -189,16 +189,16 @@ def _segmenter(
                 f"{flag}: {nbest} best segmentations exist for unigram models only; leave the "
                 "number out, as the model is BPE"
             )
-        return MergeDropout(model.scores, strength)
+        return RememberedDraws(MergeDropout(model.scores, strength), id_of)
     if not 0 < strength < math.inf:
         raise ValueError(
             f"{flag}: {strength} is no inverse temperature; give a number above 0, such as 0.2"
         )
     if nbest == -1:
-        return UnigramLattice(model.scores, strength)
+        return RememberedDraws(UnigramLattice(model.scores, strength), id_of)
     if not 2 <= nbest <= MAX_NBEST:
         raise ValueError(
             f"{flag}: cannot draw from {nbest} best segmentations; give 2 to {MAX_NBEST}, or -1 "
             "for all"
         )
-    return BestSegmentations(model.processor, model.scores, strength, nbest)
+    return BestSegmentations(model.processor, id_of, model.scores, strength, nbest)

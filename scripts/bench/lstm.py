@@ -2,6 +2,7 @@
 
     python scripts/bench/lstm.py [--rounds 7] [--steps 1] [--threads 2] [--json FILE]
         [--awd-source DIR] [--cpu-time] [--device cuda] [--precision fp16] [--compiled]
+        [--profile] [--short]
 
 An update is forward, backward, clipping and an SGD step, on windows of carried state:
 
@@ -15,7 +16,7 @@ original  the model of salesforce/awd-lstm-lm, if --awd-source is a checkout of 
 
 Prints milliseconds an update (median, minimum, maximum over rounds), and the median over rounds of
 the time of each divided by that of ``bare`` in the same round. The text is random: time does not
-depend on it.
+depend on it. ``--profile`` adds, for each model, which parts of an update take the time (on a CPU).
 """
 
 import argparse
@@ -30,6 +31,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import lstm_profile
 import lstm_sides
 import turns
 
@@ -91,7 +93,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", help="leave all sides but bare and these out")
     parser.add_argument("--awd-source", type=Path, help="checkout of salesforce/awd-lstm-lm")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
+    parser.add_argument("--profile", action="store_true", help="add shares of time by part")
+    parser.add_argument("--short", action="store_true", help="small models, two rounds: seconds")
     args = parser.parse_args()
+    if args.short:
+        args.hidden_dim, args.vocab, args.rounds = 400, 2000, 2
     if args.cpu_time and args.threads > 1:
         parser.error("--cpu-time adds up what threads spend waiting; pass --threads 1 with it")
     return args
@@ -116,7 +122,15 @@ def main() -> None:
     seconds = turns.run_in_turns(
         {name: functools.partial(side.run, args) for name, side in sides.items()}, args.rounds
     )
-    turns.report(seconds, "bare", args)
+    results = {"sides": turns.compare(seconds, "bare")}
+    if args.profile:
+        results["shares"] = {
+            name: lstm_profile.shares(functools.partial(side.run, args))
+            for name, side in sides.items()
+        }
+        for name, found in results["shares"].items():
+            lstm_profile.print_shares(name, found)
+    turns.write(args, **results)
 
 
 if __name__ == "__main__":

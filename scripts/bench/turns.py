@@ -38,16 +38,24 @@ def report(seconds: Mapping[str, list[float]], base: str, args: argparse.Namespa
     write(args, sides=compare(seconds, base))
 
 
-def compare(seconds: Mapping[str, list[float]], base: str) -> dict[str, dict]:
-    """Print medians and ranges as `report` does, and return them by side."""
+def compare(
+    seconds: Mapping[str, list[float]], base: str, unit: str = "ms"
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Print medians and ranges as `report` does, and return them by side.
+
+    Args:
+        seconds: of every side, base included.
+        base: the side that others are compared with.
+        unit: what a thousandth of the given numbers is.
+    """
     sides = {}
     width = max(map(len, seconds)) + 2
     for name, times in seconds.items():
         ratios = [t / b for t, b in zip(times, seconds[base], strict=True)]
         ms = [1000 * t for t in times]
-        sides[name] = {"ms": _range(ms), f"of_{base}": _range(ratios)}
+        sides[name] = {unit: _range(ms), f"of_{base}": _range(ratios)}
         print(
-            f"{name:{width}}{statistics.median(ms):8.1f} ms ({min(ms):.1f} to {max(ms):.1f})"
+            f"{name:{width}}{statistics.median(ms):8.1f} {unit} ({min(ms):.1f} to {max(ms):.1f})"
             f"{statistics.median(ratios):8.2f} of {base} ({min(ratios):.2f} to {max(ratios):.2f})",
             flush=True,
         )

@@ -10,6 +10,8 @@ import pytest
 import sentencepiece
 from scipy.stats import chisquare
 
+from fairseq_bas.noise.point import Point, RememberedDraws, numbers
+from fairseq_bas.noise.segmentation import MergeDropout, UnigramLattice
 from fairseq_bas.noise.subword import SubwordSampler
 from tests.subword_models import (
     english_lines,
@@ -121,6 +123,41 @@ def test_bpe_samples_follow_the_distribution_of_the_paper(models, word, p):
     probability = exact_bpe_dropout(tuple(f"▁{word}"), score, p)
     assert sum(probability.values()) == pytest.approx(1.0)
     require_same_distribution(draw(sampler_of(models["bpe"], p), word, 5000), probability)
+
+
+@pytest.mark.parametrize(("kind", "strength"), [("unigram", 0.2), ("bpe", 0.3)])
+def test_intervals_are_as_long_as_their_outcomes_are_likely(models, kind, strength):
+    """Evenly spaced numbers meet each outcome in proportion, known from before or not."""
+    scores, count = scores_of(processor_of(models[kind])), 40_000
+    if kind == "bpe":
+        segment = MergeDropout(scores, strength)
+        probability = exact_bpe_dropout(tuple("▁horses"), scores, strength)
+    else:
+        segment = UnigramLattice(scores, strength)
+        found = segmentations("▁horses", scores)
+        weight = {pieces: math.exp(strength * score) for pieces, score in found.items()}
+        probability = Counter({p: w / sum(weight.values()) for p, w in weight.items()})
+    values = [(i + 0.5) / count for i in range(count)]
+    walked = Counter(tuple(segment("▁horses", Point(value)) or ()) for value in values)
+    for outcome, share in probability.items():
+        assert abs(walked[outcome] / count - share) < 20 / count
+    assert set(walked) <= set(probability)
+    number = {piece: i for i, piece in enumerate(scores)}
+    draws = RememberedDraws(segment, number)
+    random.Random(2).shuffle(values)
+    for value in values[:2000]:
+        truth = [number[piece] for piece in segment("▁horses", Point(value)) or ()]
+        assert draws(["▁horses"], [value]) == truth
+
+
+def test_long_sequences_keep_their_probabilities():
+    """Fifty fair choices need 50 bits; the last ones are as even as the first."""
+    heads = Counter()
+    for value in numbers(5, 2000):
+        point = Point(value)
+        heads.update(i for i in range(120) if point.choose([1.0, 2.0]))
+        assert not point.is_whole
+    assert all(abs(heads[i] - 1000) < 4.5 * 500**0.5 for i in range(120))
 
 
 @pytest.mark.parametrize("name", ["bpe", "english"])
