@@ -28,7 +28,6 @@ def register() -> None:
         workers,
     )
 
-    worker_timeout.install_in_save()
     for part in (compat, run_hooks, no_eval, worker_timeout, workers, save, resume, interruption):
         part.install()
     # Precision makes the error of a run that cannot go on its last line, so the guard, which may go
