@@ -62,7 +62,7 @@ class GuardedUpdate:
         if sum(log.get("bas_rows", 0) for log in logging_outputs) > 0:
             scheduler = self.large_batch.scheduler
             searching = getattr(getattr(scheduler, "auto_warmup", None), "warming_up", False)
-            loss = mean_loss(logging_outputs)
+            loss = mean_loss(logging_outputs, self.large_batch.reader.numbers)
             self.divergence_guard.observe_loss(loss, self._kind_of_loss(), searching)
 
     def _kind_of_loss(self):
