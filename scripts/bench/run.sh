@@ -88,8 +88,8 @@ run_update() {
     case "$size" in
     short) bench update update_time "$data" "${tiny[@]}" --tokens 300 --rounds 3 ;;
     cpu)
-        bench update update_time "$data" --tokens 300 --rounds 5
-        bench update-defaults update_time "$data" --tokens 300 --rounds 5 \
+        bench update update_time "$data" --rounds 4
+        bench update-defaults update_time "$data" --rounds 4 \
             --copies-criterion bas_cross_entropy
         ;;
     gpu)
