@@ -54,7 +54,7 @@ def main() -> None:
         claims.claim(
             f"{what}, peak memory against M = 1", 1.05, ratios(peaks["passes"], peaks["M = 1"])
         ),
-        claims.claim(fairseqs, 1.0, ratios(peaks["passes"], peaks["update-freq"])),
+        claims.claim(fairseqs, 1.01, ratios(peaks["passes"], peaks["update-freq"])),
     ]
     claims.show(entries)
     if args.json:
