@@ -14,7 +14,7 @@ __all__ = ["__version__", "register"]
 
 def register() -> None:
     """Make fairseq's checkpoints loadable and register the plugin's components with fairseq."""
-    from . import compat, run_hooks
+    from . import compat, run_hooks, seeding
     from .precision import hooks as precision
     from .resilience import (
         divergence_guard,
@@ -32,7 +32,7 @@ def register() -> None:
         part.install()
     # Precision makes the error of a run that cannot go on its last line, so the guard, which may go
     # back instead, comes before.
-    for part in (divergence_guard, precision, restarted_run, explained_load):
+    for part in (divergence_guard, precision, restarted_run, explained_load, seeding):
         part.install()
     from . import criterion, model, optim, schedule, task  # noqa: F401
 

@@ -25,6 +25,7 @@ from .growing_iterator import GrowingIterator
 from .keyed_collater import KeyedCollater, StandIn
 from .layout_change import FLAGS, changed, resumed_position
 from .merged_passes import PassMerger, uncollated
+from .pair_collater import quick_collater
 from .sampled_pairs import SampledPairs
 from .streams import StreamEpoch
 
@@ -64,7 +65,8 @@ class TrainIterator(EpochBatchIterator):
         train = cls.__new__(cls)
         train.__dict__.update(iterator.__dict__)
         train.companions = {}
-        train.collate_fn = KeyedCollater(iterator.collate_fn, StandIn(train))
+        collate = quick_collater(iterator.dataset, iterator.collate_fn)
+        train.collate_fn = KeyedCollater(collate, StandIn(train))
         train.layout = {**dict.fromkeys(FLAGS, "none"), **layout, **_facts(iterator)}
         return train
 

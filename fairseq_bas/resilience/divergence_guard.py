@@ -21,7 +21,7 @@ from .divergence import FAST, SLOW, DivergenceMonitor, Verdict
 from .divergence_flags import check_checkpoints, check_flags
 from .divergence_report import Text, write_report
 from .learning_rate_factor import LearningRateFactor
-from .recent_updates import RecentUpdates
+from .recent_updates import RecentUpdates, at_hand
 from .restarted_run import RolledBack, stop_loading
 from .rollback import go_back
 
@@ -112,7 +112,7 @@ class DivergenceGuard:
     def observe_gradient_norm(self, norm: Any) -> None:
         """Take the norm of the gradient before it was clipped."""
         if self.recent.latest is not None:
-            self.recent.latest.gradient_norm = torch.as_tensor(norm).detach()
+            self.recent.latest.gradient_norm = at_hand(norm)
 
     def observe_loss(self, loss: float | None, kind: list[Hashable], searching: bool) -> None:
         """Judge the loss of an update that was made.
@@ -153,7 +153,7 @@ class DivergenceGuard:
                 "(--bf16 has the range of float32)"
             )
         norm = None if self.recent.latest is None else self.recent.latest.gradient_norm
-        if norm is None or self._trainer.cfg.common.amp or torch.isfinite(norm).all():
+        if norm is None or self._trainer.cfg.common.amp or _is_finite(norm):
             return None
         return "its gradient is not finite"
 
@@ -247,3 +247,7 @@ class DivergenceGuard:
             self._kind = list(state["kind"])
             self._searched = state.get("searched", False)
             self._warned_at = state["warned_at"]
+
+
+def _is_finite(norm: Any) -> bool:
+    return bool(torch.isfinite(torch.as_tensor(norm)).all())

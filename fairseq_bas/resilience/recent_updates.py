@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 KEPT = 10
 """Updates that are kept: what the fast average of the loss is of, about."""
 
@@ -89,6 +91,7 @@ class RecentUpdates:
     def add(self, sample: Mapping[str, Any], log: Mapping[str, Any], replicas: int) -> None:
         """Take note of a micro-batch that was run; after `end_gradient` of nothing."""
         if self._is_open and not sample.get("is_empty", False):
+            log = {key: at_hand(value) for key, value in log.items()}
             batch = MicroBatch(sample["id"], sample.get("window"), log, replicas)
             self.updates[-1].micro_batches.append(batch)
 
@@ -103,6 +106,20 @@ class RecentUpdates:
     def latest(self) -> Update | None:
         """Return the update that is being made, or was made last."""
         return self.updates[-1] if self.updates else None
+
+
+def at_hand(value: Any) -> Any:
+    """Return a number that is in a tensor on the CPU; anything else as it is, without gradient.
+
+    Tensors that are kept, small as they are, lie between the large ones of an update and keep the
+    allocator from using that memory in one piece.
+
+    >>> at_hand(torch.tensor(2.5)), at_hand(3)
+    (2.5, 3)
+    """
+    if not isinstance(value, torch.Tensor):
+        return value
+    return value.item() if value.device.type == "cpu" and value.dim() == 0 else value.detach()
 
 
 def plain(value: Any) -> Any:

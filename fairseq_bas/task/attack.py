@@ -14,6 +14,7 @@ from torch import nn
 from ..model.unwrap import unwrapped
 from ..nn.carried_state import CarriedState
 from ..replicate import Sample
+from ..seeding import seed_generators
 from .pass_results import LossOverReplicas
 
 
@@ -49,7 +50,7 @@ def attack(
             loss = loss_of(model, copies)[0]
         scaler = getattr(optimizer, "scaler", None)
         (loss if scaler is None else scaler.scale(loss)).backward()
-    torch.manual_seed(copies["seed"])
+    seed_generators(copies["seed"])
 
 
 @contextmanager

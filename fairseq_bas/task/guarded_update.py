@@ -63,7 +63,7 @@ class GuardedUpdate:
         """Log metrics; of an update, judge the loss."""
         super().reduce_metrics(logging_outputs, criterion)
         if sum(log.get("bas_rows", 0) for log in logging_outputs) > 0:
-            loss = mean_loss(logging_outputs)
+            loss = mean_loss(logging_outputs, self.large_batch.reader.numbers)
             self.divergence_guard.observe_loss(loss, self._kind_of_loss(), self._searching)
 
     def _kind_of_loss(self):

@@ -24,6 +24,7 @@ from .batch_checks import (
     reference_batch,
 )
 from .curvature import Curvature
+from .early_reader import EarlyReader
 from .gradient_measurement import GradientMeasurement
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class LargeBatch:
             self.measurement.require(f"--bas-batch-schedule {controller.name}", every)
         needs_curvature = "curvature" in controller.needs
         self.curvature = Curvature(controller) if needs_curvature else None
+        self.reader = EarlyReader()
         self.scheduler = None
         self._trainer = None
         self._max_tokens = cfg.bas_max_tokens_per_pass
@@ -169,7 +171,8 @@ class LargeBatch:
         return self.measurement.placement(placement, keeps_rows)
 
     def clip_norm(self, clip_norm):
-        """Return the norm to clip the gradient of this update at."""
+        """Return the norm to clip the gradient of this update at; its logs are complete."""
+        self.reader.mark()
         rule = getattr(self.scheduler, "rule", None)
         if rule is None or clip_norm <= 0:
             return clip_norm
@@ -207,7 +210,7 @@ class LargeBatch:
         if self.measurement.active:
             self._observe_gradients(logs, replicas)
             self._warn_if_unmeasured()
-        loss = mean_loss(logs)
+        loss = mean_loss(logs, self.reader.numbers)
         latest = self.measurement.latest
         planner.observe(
             Measured(
@@ -270,10 +273,16 @@ def _loss_scale(optimizer):
     return float(getattr(scaler, "loss_scale", 1.0))
 
 
-def mean_loss(logs):
-    """Return nats per target token of the distinct batch, or None where a loss logs neither."""
+def mean_loss(logs, numbers):
+    """Return nats per target token of the distinct batch, or None where a loss logs neither.
+
+    Args:
+        logs: the logging outputs of all micro-batches and workers.
+        numbers: returns a list of logged values as floats.
+    """
     key = "nll_loss" if "nll_loss" in logs[0] else "loss"
-    tokens = sum(float(log.get("ntokens", 0)) for log in logs)
-    if key not in logs[0] or tokens == 0:
+    if key not in logs[0]:
         return None
-    return sum(float(log[key]) for log in logs) / tokens
+    read = numbers([log.get("ntokens", 0) for log in logs] + [log[key] for log in logs])
+    tokens, loss = sum(read[: len(logs)]), sum(read[len(logs) :])
+    return loss / tokens if tokens else None

@@ -23,6 +23,7 @@ from ..model.shared_trunk import shared_inputs
 from ..noise.distinct import count_distinct
 from ..replicate import replicate
 from ..rng import derive_seed
+from ..seeding import seed_generators
 from .adversarial_update import AdversarialUpdate
 from .adversary import log_adversarial
 from .batch_checks import base_batch
@@ -223,7 +224,7 @@ class ReplicatedUpdate(AdversarialUpdate):
         if first_sentence is None:  # not from our iterator
             first_sentence = int(sample["id"].min())
         seed = derive_seed(self.cfg.seed, "dropout", update_num, first_sentence, replicas[0])
-        torch.manual_seed(seed)
+        seed_generators(seed)
         num_replicas = self.placement(update_num).replicas
         if "made_replicas" in sample:
             copies = select_replicas(sample, replicas, num_replicas)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The checks of the update that need a GPU: tests, then time and memory in fp32, fp16 and bf16.
+# The checks that need a GPU: tests, then all benchmarks (run.sh) and what is not in its table.
 #
 #   bash scripts/bench/gpu.sh [DATA_BIN]     (default: a generated corpus)
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -11,17 +11,10 @@ if [ $# -eq 0 ]; then
 fi
 cd "$BAS_ROOT"
 "$BAS_PYTHON" -m pytest tests/gpu
-for precision in fp32 fp16 bf16; do
-    for criterion in label_smoothed_cross_entropy bas_cross_entropy; do
-        say "$precision, $criterion"
-        "$BAS_PYTHON" scripts/bench/update_time.py "$bin" --precision "$precision" \
-            --criterion "$criterion" --replicas 4 --tokens 4000 --updates 20
-    done
-done
+say "time and memory against plain fairseq, R-Drop, losses, noise, LSTM layers: fp16 and bf16"
+bash scripts/bench/run.sh --out "$BAS_ROOT/runs/gpu/bench"
 say "half precision against float32, and overflows against plain fairseq at equal rows"
 "$BAS_PYTHON" scripts/bench/half_precision.py "$bin" --device cuda
-say "noise: against fairseq's, and in an update"
-"$BAS_PYTHON" scripts/bench/noise_time.py "$bin"
 say "partial replication"
 "$BAS_PYTHON" scripts/bench/share_time.py "$bin" --width 512
 say "LSTM language models: shapes of Penn Treebank and WikiText-2"

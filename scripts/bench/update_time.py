@@ -2,117 +2,141 @@
 
     python scripts/bench/update_time.py data-bin [--replicas 4] [--tokens 1000] [--precision fp32]
 
-Both train the same architecture; plain fairseq reads M times as many distinct sentences, so that
-both push equally many rows through the model. Prints milliseconds per update (median, minimum,
-maximum over rounds), the ratio of the medians and, on a GPU, the peak memory of each. With
-``--precision fp16`` or ``bf16`` it needs a GPU.
+Both train the same architecture with the same criterion. Where plain fairseq reads M * B distinct
+sentences of neighbouring lengths, the other side reads B of them and copies each M times, so that
+both push equally many rows through the model and neither has the longer sentences. Prints the
+ratio, round by round, of
+
+- the time of an update, and the same a target token (padding is no token),
+- the bytes of all tensors that the trainer is given, which is what it moves to a GPU,
+- the time to read and collate an update's micro-batch, nothing else running,
+
+and each side's target tokens a second, its share of the machine's own rate of matrix products
+(those of an update are counted, padding included) and, on a GPU, its peak memory.
 """
 
 import argparse
 import json
-import statistics
-import time
-from pathlib import Path
 
-import torch
-from fairseq import checkpoint_utils, options, tasks, utils
-from fairseq.data import iterators
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from fairseq.trainer import Trainer
+import claims
+from matrix_rate import share_of_matrix_rate
+from timing import (
+    add_model_flags,
+    add_time_flags,
+    checked,
+    clock_of,
+    described,
+    middle,
+    model_flags,
+)
+from trainer_side import ROOT, Side, build, paired_batches, target_tokens
 
-ROOT = Path(__file__).resolve().parents[2]
+__all__ = ["ROOT", "Side", "build"]  # what other benchmarks look for here
 
-
-def build(arguments: argparse.Namespace, task: str, tokens: int, *extra: str) -> "Side":
-    """Build a trainer from ``fairseq-train`` flags."""
-    flags = [
-        *(arguments.data, "--user-dir", str(ROOT / "fairseq_bas"), "--task", task),
-        *("--arch", arguments.arch, "--share-all-embeddings", "--dropout", "0.3"),
-        *("--criterion", arguments.criterion, "--label-smoothing", "0.1"),
-        *("--optimizer", "adam", "--lr", "0.0005", "--max-tokens", str(tokens)),
-        *("--save-dir", "/nonexistent", *extra),
-    ]
-    flags += [] if torch.cuda.is_available() else ["--cpu"]
-    flags += ["--fp16"] if arguments.precision == "fp16" else []
-    parser = options.get_training_parser()
-    cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, flags))
-    cfg.common.bf16 = arguments.precision == "bf16"  # the flag --bf16 selects fairseq's TPU path
-    utils.set_torch_seed(1)
-    return Side(cfg)
-
-
-class Side:
-    """One of the two things compared: a trainer with its endless stream of updates."""
-
-    def __init__(self, cfg):
-        task = tasks.setup_task(cfg.task)
-        model = task.build_model(cfg.model)
-        self.trainer = Trainer(cfg, task, model, task.build_criterion(cfg.criterion))
-        _, self.epochs = checkpoint_utils.load_checkpoint(cfg.checkpoint, self.trainer)
-        self.updates, self.seconds, self.peak = self._updates(), [], 0
-
-    def _updates(self):
-        while True:
-            self.trainer.begin_epoch(self.epochs.next_epoch_idx)
-            yield from iterators.GroupedIterator(self.epochs.next_epoch_itr(), 1)
-
-    def run(self, updates: int) -> float:
-        """Train and return the seconds that took, the device's work included."""
-        on_gpu = torch.cuda.is_available()
-        if on_gpu:
-            torch.cuda.synchronize()
-            torch.cuda.reset_peak_memory_stats()
-        start = time.perf_counter()
-        for _ in range(updates):
-            self.trainer.train_step(next(self.updates))
-        if on_gpu:
-            torch.cuda.synchronize()
-            self.peak = max(self.peak, torch.cuda.max_memory_allocated())
-        return time.perf_counter() - start
+Rounds = dict[str, dict[str, list[float]]]
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("data", help="folder written by fairseq-preprocess")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add_model_flags(parser)
     parser.add_argument("--replicas", type=int, default=4, help="M")
     parser.add_argument("--tokens", type=int, default=1000, help="--max-tokens of the copied batch")
-    parser.add_argument("--arch", default="transformer_iwslt_de_en")
-    parser.add_argument("--criterion", default="label_smoothed_cross_entropy")
-    parser.add_argument("--precision", choices=("fp32", "fp16", "bf16"), default="fp32")
-    parser.add_argument("--updates", type=int, default=5, help="updates of a round")
-    parser.add_argument("--rounds", type=int, default=7, help="counted rounds, after one warm-up")
-    parser.add_argument("--json", type=Path, help="also write the numbers here")
-    args = parser.parse_args()
-    if args.precision != "fp32" and not torch.cuda.is_available():
-        raise SystemExit(f"--precision {args.precision} needs a GPU; leave it out on a CPU")
-    sides = {
-        "copies": build(args, "bas_translation", args.tokens, "--bas-replicas", str(args.replicas)),
-        "plain": build(args, "translation", args.tokens * args.replicas),
+    parser.add_argument("--criterion", default="label_smoothed_cross_entropy", help="of both")
+    parser.add_argument("--copies-criterion", help="of the copies, if it is to be another")
+    add_time_flags(parser, updates=4, rounds=7)
+    args = checked(parser)
+    shape, copies = model_flags(args), ("--bas-replicas", str(args.replicas))
+    plain = build(args, "translation", args.tokens * args.replicas, *shape)
+    given = argparse.Namespace(
+        **{**vars(args), "criterion": args.copies_criterion or args.criterion}
+    )
+    ours = build(given, "bas_translation", args.tokens, *copies, *shape)
+    count = args.updates * (args.rounds + 1)
+    batches = paired_batches(plain.epochs.frozen_batches, args.replicas, count)
+    sides = {"plain": plain, "copies": ours}
+    rounds = measure(sides, dict(zip(sides, batches, strict=True)), args)
+    report(rounds, sides, args)
+
+
+def measure(sides: dict[str, Side], batches: dict[str, list], args: argparse.Namespace) -> Rounds:
+    """Train in turns; return what each round took.
+
+    Returns:
+        By side: ``seconds``; ``bytes``; ``loader``, seconds, the least of three; ``tokens``, target
+        tokens with copies.
+    """
+    clock = clock_of(args)
+    rounds: Rounds = {
+        name: {"seconds": [], "bytes": [], "loader": [], "tokens": []} for name in sides
     }
-    for turn in range(args.rounds + 1):
-        for side in sides.values():
-            seconds = side.run(args.updates) / args.updates
-            if turn > 0:
-                side.seconds.append(seconds)
-    report(args, sides)
-
-
-def report(args: argparse.Namespace, sides: dict[str, Side]) -> None:
-    """Print the table and write the JSON file."""
-    rows = {}
     for name, side in sides.items():
-        ms = [1000 * s for s in side.seconds]
-        rows[name] = {"median": statistics.median(ms), "min": min(ms), "max": max(ms)}
-        rows[name]["peak_mib"] = side.peak / 2**20
-        print(f"{name:7} {rows[name]['median']:9.1f} ms per update", end="")
-        print(f" ({min(ms):.1f} to {max(ms):.1f}), peak {side.peak / 2**20:.0f} MiB on the GPU")
-    ratio = rows["copies"]["median"] / rows["plain"]["median"]
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    print(f"ratio {ratio:.3f} (M = {args.replicas}, {args.precision}, {device})")
+        side.read(batches[name])
+    for turn in range(args.rounds + 1):
+        for name in list(sides)[:: 1 if turn % 2 else -1]:
+            side, row = sides[name], rounds[name]
+            part = batches[name][turn * args.updates : (turn + 1) * args.updates]
+            before = side.bytes
+            seconds = side.run(args.updates, clock)
+            loader = min(side.load(part, clock) for _ in range(3))
+            if turn > 0:
+                copies = args.replicas if name == "copies" else 1
+                row["seconds"].append(seconds)
+                row["loader"].append(loader)
+                row["bytes"].append(side.bytes - before)
+                row["tokens"].append(copies * target_tokens(part, side))
+    return rounds
+
+
+def claimed(rounds: Rounds, args: argparse.Namespace) -> list[claims.Claim]:
+    """Return the claims with their ratios, round by round."""
+
+    def ratios(key: str) -> list[float]:
+        pairs = zip(rounds["copies"][key], rounds["plain"][key], strict=True)
+        return [ours / plain for ours, plain in pairs]
+
+    by_token = [a / b for a, b in zip(ratios("seconds"), ratios("tokens"), strict=True)]
+    criterion = args.copies_criterion or args.criterion
+    what = f"M = {args.replicas} rows against plain fairseq of equal rows, {criterion}"
+    size = described(args, args.tokens * args.replicas)
+    return [
+        claims.claim(f"{what} ({size}): time", 0.97, ratios("seconds")),
+        claims.claim("- time a target token", None, by_token),
+        claims.claim("- bytes moved to the device", 0.30, ratios("bytes")),
+        claims.claim("- loader time", 0.30, ratios("loader")),
+    ]
+
+
+def report(rounds: Rounds, sides: dict[str, Side], args: argparse.Namespace) -> None:
+    """Print the sides and the claims; write the JSON file."""
+    rows = {name: summary(taken, sides[name], args) for name, taken in rounds.items()}
+    for name, row in rows.items():
+        print(
+            f"{name:7}{row['ms']['median']:9.1f} ms an update ({row['ms']['min']:.1f} to "
+            f"{row['ms']['max']:.1f}), {row['tokens_per_second']['median']:.0f} target tokens/s, "
+            f"{row['share_of_matrix_rate']:.2f} of the matrix rate, loader "
+            f"{row['loader_ms']['median']:.2f} ms, {row['kb_moved']['median']:.1f} kB moved"
+            + (f", peak {row['peak_mib']:.0f} MiB on the GPU" if row["peak_mib"] else "")
+        )
+    entries = claimed(rounds, args)
+    claims.show(entries)
     if args.json:
-        settings = {k: str(v) for k, v in vars(args).items()}
-        args.json.write_text(json.dumps({**settings, "ms": rows, "ratio": ratio}, indent=1))
+        settings = {key: str(value) for key, value in vars(args).items()}
+        document = {**settings, **claims.machine(), "sides": rows, "claims": entries}
+        args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def summary(taken: dict[str, list[float]], side: Side, args: argparse.Namespace) -> dict:
+    """Return the numbers of a side, each an update."""
+    tokens = [t / s for t, s in zip(taken["tokens"], taken["seconds"], strict=True)]
+    return {
+        "ms": middle([1000 * s / args.updates for s in taken["seconds"]]),
+        "loader_ms": middle([1000 * s / args.updates for s in taken["loader"]]),
+        "kb_moved": middle([b / args.updates / 1000 for b in taken["bytes"]]),
+        "tokens_per_second": middle(tokens),
+        "share_of_matrix_rate": share_of_matrix_rate(side, args.precision),
+        "peak_mib": side.peak / 2**20,
+    }
 
 
 if __name__ == "__main__":
