@@ -83,11 +83,13 @@ def _watch(workers: Sequence[BaseProcess], received: set[int]) -> None:
     """Wait until all have ended, and end this process as they did; one that fails ends all."""
     while running := [worker for worker in workers if worker.exitcode is None]:
         connection.wait([worker.sentinel for worker in running])
-        for rank, worker in enumerate(workers):
-            code = worker.exitcode
-            if code not in (None, 0, INTERRUPTED):
-                _end(workers)
-                _fail(rank, code, received)
+        codes = {rank: worker.exitcode for rank, worker in enumerate(workers)}
+        failed = {rank: code for rank, code in codes.items() if code not in (None, 0, INTERRUPTED)}
+        if failed:
+            _end(workers)
+            # One that was killed, if any: the others have only lost their connection to it.
+            rank = min(failed, key=lambda rank: (failed[rank] > 0, rank))
+            _fail(rank, failed[rank], received)
     if any(worker.exitcode == INTERRUPTED for worker in workers):
         raise SystemExit(INTERRUPTED)
 
