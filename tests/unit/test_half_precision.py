@@ -43,6 +43,10 @@ def curves(flags):
     return [entry["loss"] for entry in log], [entry["gnorm"] for entry in log]
 
 
+def losses(flags):
+    return curves(flags)[0]
+
+
 # -- state ------------------------------------------------------------------------------------
 
 
@@ -230,10 +234,10 @@ def test_zoneout_lstms_stay_near_float32(toy_lm, tmp_path):
     off = [flag for rate in [*rates, "--bas-weight-drop"] for flag in (rate, 0)]
     flags = [*tiny_awd_lstm_lm(toy_lm, tmp_path), *off, "--max-update", 4, "--lr", 0.3]
     zoneout = ("--bas-zoneout-hidden", 0.5, "--bas-zoneout-cell", 0.5, "--bas-replicas", 2)
-    whole = losses([*flags, *zoneout])
+    whole, whole_norms = curves([*flags, *zoneout])
     for precision, unit in ROUNDING.items():
-        half = losses([*flags, *zoneout, precision, "--fp16-init-scale", 128])
-        assert half != whole
+        half, norms = curves([*flags, *zoneout, precision, "--fp16-init-scale", 128])
+        assert (half, norms) != (whole, whole_norms)
         assert half == pytest.approx(whole, rel=4 * unit)
     assert losses(flags) != pytest.approx(whole, rel=4 * ROUNDING["--bf16"])
 
