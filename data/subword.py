@@ -1,17 +1,18 @@
 """Learn a joint sentencepiece model on a parallel corpus and apply it to every split."""
 
 import argparse
+import itertools
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import sentencepiece
 
-SPLITS = ("train", "valid", "test")
 SIDES = ("src", "tgt")
 
 
 def learn(
-    corpus: Path, model: Path, vocab: int, model_type: str = "unigram"
+    corpus: Path, model: Path, vocab: int, model_type: str = "unigram", lines: int = 0
 ) -> sentencepiece.SentencePieceProcessor:
     """Learn a model of both sides of the training text.
 
@@ -20,12 +21,18 @@ def learn(
         model: where to write it, without suffix.
         vocab: number of subwords, an upper bound on small corpora.
         model_type: ``unigram`` or ``bpe``.
+        lines: learn on about so many lines, at equal distances in the text; 0 for all.
 
     Returns:
         The loaded model.
     """
+    texts = [corpus / f"train.{side}" for side in SIDES]
     sentencepiece.SentencePieceTrainer.train(
-        input=",".join(str(corpus / f"train.{side}") for side in SIDES),
+        **(
+            {"sentence_iterator": every_so_often(texts, lines)}
+            if lines
+            else {"input": ",".join(map(str, texts))}
+        ),
         model_prefix=str(model),
         model_type=model_type,
         vocab_size=vocab,
@@ -35,6 +42,24 @@ def learn(
         minloglevel=1,
     )
     return sentencepiece.SentencePieceProcessor(model_file=f"{model}.model")
+
+
+def every_so_often(texts: list[Path], lines: int) -> Iterator[str]:
+    """Yield about ``lines`` of all lines, at equal distances: the same on every machine."""
+    total = 0
+    for text in texts:
+        with text.open("rb") as file:
+            total += sum(1 for _ in file)
+    step = max(1, -(-total // lines))
+    for text in texts:
+        with text.open(encoding="utf-8", newline="\n") as file:
+            yield from (line.rstrip("\n") for line in itertools.islice(file, 0, None, step))
+
+
+def splits_of(corpus: Path) -> list[str]:
+    """Return ``train``, ``valid``, ``test`` and further test sets, ``test1`` to ``test9``."""
+    more = (path.stem for path in corpus.glob(f"test[1-9].{SIDES[0]}"))
+    return ["train", "valid", "test", *sorted(more)]
 
 
 def segment(
@@ -72,7 +97,8 @@ def dictionary_lines(
 def main() -> None:
     """Write ``OUT/spm.model``, ``OUT/{train,valid,test}.{src,tgt}`` in subwords, ``OUT/dict.txt``.
 
-    ``dict.txt`` holds all subwords of the model, for ``fairseq-preprocess --srcdict``.
+    Further test sets, ``test1`` to ``test9``, are written too. ``dict.txt`` holds all subwords of
+    the model, for ``fairseq-preprocess --srcdict``.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", type=Path, required=True, help="folder of the raw text")
@@ -81,11 +107,15 @@ def main() -> None:
     parser.add_argument(
         "--type", choices=("unigram", "bpe"), default="unigram", help="kind of model"
     )
+    parser.add_argument(
+        "--lines", type=int, default=0, help="learn on about so many lines of both sides [all]"
+    )
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    model = learn(args.corpus, args.out / "spm", args.vocab, args.type)
-    counts: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
-    for split in SPLITS:
+    model = learn(args.corpus, args.out / "spm", args.vocab, args.type, args.lines)
+    splits = splits_of(args.corpus)
+    counts: dict[str, Counter[str]] = {split: Counter() for split in splits}
+    for split in splits:
         for side in SIDES:
             name = f"{split}.{side}"
             segment(model, args.corpus / name, args.out / name, counts[split])

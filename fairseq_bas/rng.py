@@ -14,8 +14,8 @@ dropout       update, first sentence id of the             everything the model 
 source_noise  update                                       noise of the source; ``noise.keyed``
                                                            adds sentence id, replica and position
 target_noise  update                                       the same for the decoder input
-subword       epoch, sentence id, replica, side            the segmentation of one sentence (side 0
-                                                           is the source, 1 the target)
+subword       epoch, side (0 source, 1 target)             segmentations; ``noise.subword`` adds
+                                                           sentence id and replica
 layerdrop     update, number of the stack of layers        the layers left out, where all passes of
                                                            an update leave out the same
 forward_masks update                                       weight and word-type masks of language
@@ -36,7 +36,7 @@ STREAMS = {
     "dropout": 3,
     "source_noise": 1,
     "target_noise": 1,
-    "subword": 4,
+    "subword": 2,
     "layerdrop": 2,
     "forward_masks": 1,
     "bptt": 1,

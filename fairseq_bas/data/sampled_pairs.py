@@ -12,9 +12,7 @@ import torch
 from fairseq.data import BaseWrapperDataset, FairseqDataset, LanguagePairDataset
 from torch import Tensor
 
-from ..noise.subword import SubwordSampler, expected_growth
-from ..replicate import select_rows
-from ..rng import derive_seed
+from ..noise.subword import SubwordSampler, copy_keys, expected_growth
 
 Batch = dict[str, Any]
 SIDES = ("source", "target")
@@ -102,24 +100,35 @@ class SampledPairs(BaseWrapperDataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return the stored pair and ``copies``, a list of ``source`` and ``target`` for each."""
-        item = self.dataset[index]
-        sources, targets = (self._copies(item, side) for side in range(2))
-        pairs = zip(sources, targets, strict=True)
-        return {**item, "copies": [dict(zip(SIDES, pair, strict=True)) for pair in pairs]}
+        return self.__getitems__([index])[0]
 
-    def _copies(self, item: dict[str, Any], side: int) -> Sequence[Tensor | None]:
-        """Return one side of a pair, for each replica that is made."""
-        stored, sampler = item[SIDES[side]], self.samplers[side]
-        if sampler is None or stored is None:
-            return [stored] * len(self.replicas)
-        epoch, clean = int(self._epoch), [stored] * self.clean_replica
-        seeds = [
-            derive_seed(self.seed, "subword", epoch, item["id"], replica, side)
-            for replica in range(len(clean), self.replicas.stop)
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """Return pairs with their copies; a data loader asks for a whole micro-batch at once.
+
+        One call of a sampler for all sentences of a side takes a small part of the time of a call
+        for each.
+        """
+        items = [self.dataset[index] for index in indices]
+        sides = (self._copies(items, side) for side in range(2))
+        both = (zip(*copies, strict=True) for copies in zip(*sides, strict=True))
+        return [
+            {**item, "copies": [dict(zip(SIDES, pair, strict=True)) for pair in pairs]}
+            for item, pairs in zip(items, both, strict=True)
         ]
-        allowed = self._allowed[side]
-        sampled = sampler.sample(stored, seeds, distinct=True, taken=clean, max_tokens=allowed)
-        return (clean + sampled)[self.replicas.start : self.replicas.stop]
+
+    def _copies(self, items: Sequence[dict[str, Any]], side: int) -> list[list[Tensor | None]]:
+        """Return one side of each pair, for each replica that is made."""
+        sampler, made = self.samplers[side], self.replicas
+        stored = [item[SIDES[side]] for item in items]
+        if sampler is None or any(ids is None for ids in stored):
+            return [[ids] * len(made) for ids in stored]
+        sentences, first = [item["id"] for item in items], int(self.clean_replica)
+        replicas = range(first, made.stop)
+        keys = copy_keys(self.seed, int(self._epoch), side, sentences, replicas)
+        clean = [[ids] * first for ids in stored]
+        sampled = sampler.sample_batch(stored, keys, True, clean, self._allowed[side])
+        both = zip(clean, sampled, strict=True)
+        return [(kept + drawn)[made.start : made.stop] for kept, drawn in both]
 
     def collater(self, items: Sequence[dict[str, Any]]) -> Batch:
         """Collate all copies of the pairs into one mini-batch, sorted by source length.
@@ -218,46 +227,3 @@ class SampledPairs(BaseWrapperDataset):
         if max_tokens is not None:
             self._allow(*(min(allowed, max_tokens) for allowed in self._allowed))
         return FairseqDataset.batch_by_size(self, indices, max_tokens, *args, **kwargs)
-
-
-def select_replicas(batch: Batch, replicas: range, num_replicas: int) -> Batch:
-    """Take the rows of some replicas from a mini-batch of ``SampledPairs.collater``.
-
-    Columns that hold only padding afterwards are cut. No number is read back from the device.
-
-    Args:
-        batch: the mini-batch; not changed.
-        replicas: the R replica numbers of this pass, all of them made.
-        num_replicas: M of the update.
-
-    Returns:
-        The mini-batch of those rows in their order, with ``nsentences`` and ``ntokens`` counted
-        again, and ``replicas``, ``replica``, ``row``, ``rows_per_sentence`` and ``num_replicas`` as
-        ``fairseq_bas.replicate.replicate`` gives them.
-
-    Raises:
-        ValueError: if some of the replicas were not made.
-    """
-    made = batch["made_replicas"]
-    if not set(replicas) <= set(made):
-        raise ValueError(f"{replicas} were asked for and {made} made; make all that are needed")
-    chosen = (batch["replica"] >= replicas.start) & (batch["replica"] < replicas.stop)
-    count = len(chosen) // len(made) * len(replicas)
-    copies = select_rows(batch, (~chosen).long().argsort(stable=True)[:count])
-    sources, targets, counts = zip(*(batch["copy_sizes"][r] for r in replicas), strict=True)
-    lengths, left_pad = (max(sources), max(targets)), batch["left_pad"]
-    for name, side in (("src_tokens", 0), ("prev_output_tokens", 1)):
-        if name in copies["net_input"]:
-            tokens = copies["net_input"][name]
-            copies["net_input"][name] = _cut(tokens, lengths[side], left_pad[side])
-    if copies["target"] is not None:
-        copies["target"] = _cut(copies["target"], lengths[1], left_pad[1])
-    sentence = copies["row"] // len(made)
-    copies["row"] = sentence * len(replicas) + copies["replica"] - replicas.start
-    copies.update(nsentences=count, ntokens=sum(counts), made_replicas=replicas)
-    copies.update(replicas=replicas, rows_per_sentence=len(replicas), num_replicas=num_replicas)
-    return copies
-
-
-def _cut(tokens: Tensor, length: int, left_pad: bool) -> Tensor:
-    return tokens[:, tokens.size(1) - length :] if left_pad else tokens[:, :length]

@@ -132,7 +132,7 @@ class StreamEpoch(FairseqDataset):
             ``id`` (B,), the numbers of the streams, ``nsentences``, ``ntokens``,
             ``net_input`` with ``src_tokens`` (B, T) and ``src_lengths`` (B,), ``target`` (B, T),
             and ``window``, the number of the window. Where copies read at other places, there are
-            B * M rows, copies adjacent, with what ``data.sampled_pairs.select_replicas`` needs.
+            B * M rows, copies adjacent, with what ``data.select_replicas`` needs.
         """
         if not items:
             return {}

@@ -4,30 +4,31 @@ Unigram models draw a segmentation in proportion to P^alpha (Kudo 2018, arXiv 18
 models leave out merges at random (Provilkov, Emelianenko and Voita 2020, arXiv 1910.13267). Every
 draw comes from a seed of its own, the same in any process.
 
-Shapes: T tokens of a sentence.
+Shapes: B sentences, R copies of each, T tokens of one.
 """
 
 import math
 import os
 import random
-import re
-from array import array
-from collections.abc import Collection, Container, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Sequence
+from itertools import groupby, islice, pairwise
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..rng import derive_seed
-from .point import RememberedDraws, numbers
-from .segmentation import BestSegmentations, MergeDropout, UnigramLattice
-from .subword_model import SubwordModel, read_model
+from .distinct_draws import Draw, choose_distinct
+from .segmentation import walk_of
+from .subword_model import read_model, require_pieces
+from .vocabulary import SENTENCEPIECE_MARK
+from .word_draws import WordDraws
+from .word_index import WordIndex, child_keys, ranges
 
 ATTEMPTS = 16
 """Draws for one copy before it may equal another: short sentences have few segmentations."""
 GROWTH_SAMPLE = 500
-MAX_NBEST = 512
 
 
 class Sentences(Protocol):
@@ -66,81 +67,165 @@ class SubwordSampler:
         self.symbols = list(symbols)
         self.model = model = read_model(os.fspath(model_path), flag)
         ids = {symbol: index for index, symbol in enumerate(self.symbols)}
-        _require_pieces(model, ids, flag)
-        self._is_text = [symbol in model.scores for symbol in self.symbols]
+        require_pieces(model, ids, flag)
         id_of = {piece: ids[piece] for piece in model.scores}
-        self._segment = _segmenter(model, strength, nbest, id_of, flag)
+        self._draws = WordDraws(walk_of(model, strength, nbest, id_of, flag))
+        self._is_text = np.array([symbol in model.scores for symbol in self.symbols])
         # Words are drawn one by one, except where the n best are those of the sentence.
-        self._word = model.word_pattern() if nbest == -1 else re.compile(".+", re.DOTALL)
+        side = model.mark_side() if nbest == -1 else "anywhere"
+        marked = {"start": str.startswith, "end": str.endswith, "anywhere": lambda *_: False}[side]
+        has_mark = np.array([marked(symbol, SENTENCEPIECE_MARK) for symbol in self.symbols])
+        self._opens = ~self._is_text | (has_mark & (side == "start"))
+        self._closes = ~self._is_text | (has_mark & (side == "end"))
+        self._index = WordIndex(self._number)
 
     def sample(
         self,
         ids: Tensor,
-        seeds: Sequence[int],
+        keys: Sequence[int],
         distinct: bool,
-        taken: Collection[Tensor] = (),
+        taken: Sequence[Tensor] = (),
         max_tokens: float = math.inf,
     ) -> list[Tensor]:
-        """Draw one segmentation for each seed.
-
-        Symbols that are no text of the model, such as eos, unknown words, language tags and bytes,
-        stay where they are; the text between them is segmented anew. A copy depends on its own seed
-        and, where ``distinct``, on the copies before it; no random state outside is used.
+        """Draw segmentations of one sentence, as `sample_batch` does of many.
 
         Args:
-            ids: (T,) int64, a sentence.
-            seeds: whole numbers.
-            distinct: draw again what an earlier copy is, up to `ATTEMPTS` draws in all, then keep
-                the first of them.
+            ids: (T,) int64, the sentence.
+            keys: one whole number for each copy.
+            distinct: draw again what an earlier copy is.
             taken: sentences that count as earlier copies.
             max_tokens: greatest length, special symbols included.
 
         Returns:
-            For each seed (T',) int64; ``ids`` itself where the sample has more than ``max_tokens``.
+            For each key (T',) int64.
         """
-        stored = ids.tolist()
-        runs = self._runs(stored)
-        seen = {tuple(other.tolist()) for other in taken}
-        copies = []
-        for seed in seeds:
-            tokens = self._draw(runs, seed, seen if distinct else ())
-            if len(tokens) > max_tokens:
-                tokens = stored
-            seen.add(tuple(tokens))
-            copies.append(_tensor(tokens))
-        return copies
+        row = np.array([keys], np.int64)
+        return self.sample_batch([ids], row, distinct, [taken], max_tokens)[0]
 
-    def _runs(self, ids: list[int]) -> list[tuple[list[str], list[int]]]:
-        """Split a sentence where text begins or ends: the words of each run, none if no text."""
-        runs = []
-        for is_text, group in groupby(ids, key=self._is_text.__getitem__):
-            run = list(group)
-            text = "".join(self.symbols[i] for i in run) if is_text else ""
-            runs.append((self._word.findall(text), run))
-        return runs
+    def sample_batch(
+        self,
+        sentences: Sequence[Tensor],
+        keys: np.ndarray,
+        distinct: bool,
+        taken: Sequence[Sequence[Tensor]] | None = None,
+        max_tokens: float = math.inf,
+    ) -> list[list[Tensor]]:
+        """Draw R segmentations of each sentence.
+
+        Symbols that are no text of the model, such as eos, unknown words, language tags and bytes,
+        stay where they are; the text between them is segmented anew. A copy depends on its own key
+        and, where ``distinct``, on the copies before it; no random state outside is used.
+
+        Args:
+            sentences: B of them, each (T,) int64.
+            keys: (B, R) int64, what each copy is drawn from.
+            distinct: draw again what an earlier copy is, up to `ATTEMPTS` draws in all, then keep
+                the first of them.
+            taken: for each sentence those that count as earlier copies.
+            max_tokens: greatest length, special symbols included.
+
+        Returns:
+            For each sentence R of (T',) int64; the sentence as it was given where the sample has
+            more than ``max_tokens``.
+        """
+        words, counts = self._words([ids.numpy() for ids in sentences])
+        ends = np.cumsum(counts)
+        tries = self._draw(words, ends - counts, counts, keys, range(1))
+        copies: list[list[Tensor] | None] = [None] * len(sentences)
+        pending, made = list(range(len(sentences))), 1
+        while pending:
+            attempts = ATTEMPTS if distinct else 1
+            for b in pending:
+                earlier = taken[b] if taken else ()
+                copies[b] = choose_distinct(tries[b], earlier, sentences[b], max_tokens, attempts)
+            pending = [b for b in pending if copies[b] is None]
+            first, count = (ends - counts)[pending], counts[pending]
+            more = self._draw(words, first, count, keys[pending], range(made, 2 * made))
+            for b, drawn in zip(pending, more, strict=True):
+                tries[b] = [a + new for a, new in zip(tries[b], drawn, strict=True)]
+            made *= 2
+        return [copy or [] for copy in copies]
+
+    def _words(self, sentences: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Split sentences: the numbers to draw all words by, and how many each sentence has.
+
+        What is no text counts as a word that is written in one way.
+        """
+        if self._draws.make_room():
+            self._index.clear()
+        lengths = np.array([len(ids) for ids in sentences], np.int64)
+        ids = np.concatenate([np.empty(0, np.int64), *sentences])
+        begins = self._opens[ids]
+        begins[1:] |= self._closes[ids[:-1]]
+        ends = np.cumsum(lengths)
+        begins[(ends - lengths)[lengths > 0]] = True
+        counts = np.diff(np.concatenate([[0], np.cumsum(begins)])[ends], prepend=0)
+        numbers = self._index.find(ids, np.flatnonzero(begins))
+        return self._without_refused(numbers, counts, sentences)
+
+    def _number(self, ids: np.ndarray) -> int:
+        if not self._is_text[ids[0]]:
+            return self._draws.add_fixed(ids.tolist())
+        return self._draws.add("".join([self.symbols[i] for i in ids]))
+
+    def _without_refused(
+        self, numbers: np.ndarray, counts: np.ndarray, sentences: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Keep runs of text as they are stored that have a word which the model cannot write."""
+        if not (numbers == -1).any():
+            return numbers, counts
+        kept = []
+        each = np.split(numbers, np.cumsum(counts)[:-1])
+        for own, ids in zip(each, sentences, strict=True):
+            if (own == -1).any():
+                runs = groupby(ids.tolist(), key=self._is_text.__getitem__)
+                own = np.array([self._draws.add_fixed(list(run)) for _, run in runs], np.int64)
+            kept.append(own)
+        return np.concatenate(kept), np.array([len(own) for own in kept])
 
     def _draw(
-        self, runs: list[tuple[list[str], list[int]]], seed: int, seen: Container[tuple[int, ...]]
-    ) -> list[int]:
-        """Return the first draw that is not in ``seen``, or else the first."""
-        first, count = None, sum(len(words) for words, _ in runs)
-        for attempt in range(ATTEMPTS):
-            drawn = numbers(seed + attempt * 0x9E3779B97F4A7C15, count)
-            tokens: list[int] = []
-            first_word = 0
-            for words, stored in runs:
-                values = drawn[first_word : first_word + len(words)]
-                first_word += len(words)
-                tokens += (words and self._segment(words, values)) or stored
-            if tuple(tokens) not in seen:
-                return tokens
-            first = first or tokens
-        return first or []
+        self,
+        words: np.ndarray,
+        first: np.ndarray,
+        counts: np.ndarray,
+        keys: np.ndarray,
+        attempts: range,
+    ) -> list[list[list[Draw]]]:
+        """Return for each sentence and each of its keys the draws of some attempts."""
+        num_rows = keys.shape[1] * len(attempts)
+        if not keys.size:
+            return [[] for _ in keys]
+        rows = child_keys(keys[:, :, None], np.array(attempts)).ravel()
+        first, counts = np.repeat(first, num_rows), np.repeat(counts, num_rows)
+        place = ranges(first, counts)
+        word_keys = child_keys(np.repeat(rows, counts), place - np.repeat(first, counts))
+        ids, lengths = self._draws.draw(words[place], word_keys)
+        ends = np.concatenate([[0], np.cumsum(lengths)])[np.cumsum(counts)]
+        sizes, written = np.diff(ends, prepend=0).tolist(), ids.tobytes()
+        bounds = pairwise([0, *(ends * ids.itemsize).tolist()])
+        contents = [written[start:end] for start, end in bounds]
+        draws = zip(contents, torch.from_numpy(ids).split(sizes), strict=True)
+        return [[list(islice(draws, len(attempts))) for _ in each] for each in keys]
 
 
-def _tensor(ids: list[int]) -> Tensor:
-    """Return a new tensor (T,) int64, from a buffer: ``torch.tensor`` looks at each number."""
-    return torch.frombuffer(array("q", ids), dtype=torch.int64) if ids else torch.empty(0).long()
+def copy_keys(
+    seed: int, epoch: int, side: int, sentences: Sequence[int], replicas: Sequence[int]
+) -> np.ndarray:
+    """Make the keys of copies.
+
+    Args:
+        seed: the run's ``--seed``.
+        epoch: its number; 0 where none has begun.
+        side: 0 for the source, 1 for the target.
+        sentences: B sentence ids.
+        replicas: R replica numbers.
+
+    Returns:
+        (B, R) int64.
+    """
+    key = np.array([derive_seed(seed, "subword", epoch, side)])
+    by_sentence = child_keys(key, np.array(sentences, np.int64))
+    return child_keys(by_sentence[:, None], np.array(replicas, np.int64))
 
 
 def expected_growth(sampler: SubwordSampler, sentences: Sentences, seed: int) -> float:
@@ -155,50 +240,9 @@ def expected_growth(sampler: SubwordSampler, sentences: Sentences, seed: int) ->
         Tokens of one sample of each, summed, over the sum of stored tokens; 1.0 without sentences.
     """
     count = min(len(sentences), GROWTH_SAMPLE)
-    stored = sampled = 0
-    for index in random.Random(seed).sample(range(len(sentences)), count):
-        ids = sentences[index]
-        [copy] = sampler.sample(ids, [derive_seed(seed, "subword", 0, index, 0, 0)], distinct=False)
-        stored, sampled = stored + len(ids), sampled + len(copy)
-    return sampled / stored if stored else 1.0
-
-
-def _require_pieces(model: SubwordModel, ids: Container[str], flag: str) -> None:
-    missing = [piece for piece in model.scores if piece not in ids]
-    if missing:
-        raise ValueError(
-            f"{flag}: the dictionary lacks {len(missing)} of the {len(model.scores)} pieces of "
-            f"{model.path}, {missing[0]!r} for one, and samples with them would turn into unknown "
-            "words; make the dictionary from the model with data/subword.py and pass it to "
-            "fairseq-preprocess --srcdict"
-        )
-
-
-def _segmenter(
-    model: SubwordModel, strength: float, nbest: int, id_of: Mapping[str, int], flag: str
-) -> RememberedDraws | BestSegmentations:
-    """Return what draws the ids of a text's pieces, after checking what the user gave."""
-    if model.kind == "bpe":
-        if not 0 < strength < 1:
-            raise ValueError(
-                f"{flag}: {strength} is no probability of dropping a merge, as the model is BPE; "
-                "give a number between 0 and 1, such as 0.1"
-            )
-        if nbest != -1:
-            raise ValueError(
-                f"{flag}: {nbest} best segmentations exist for unigram models only; leave the "
-                "number out, as the model is BPE"
-            )
-        return RememberedDraws(MergeDropout(model.scores, strength), id_of)
-    if not 0 < strength < math.inf:
-        raise ValueError(
-            f"{flag}: {strength} is no inverse temperature; give a number above 0, such as 0.2"
-        )
-    if nbest == -1:
-        return RememberedDraws(UnigramLattice(model.scores, strength), id_of)
-    if not 2 <= nbest <= MAX_NBEST:
-        raise ValueError(
-            f"{flag}: cannot draw from {nbest} best segmentations; give 2 to {MAX_NBEST}, or -1 "
-            "for all"
-        )
-    return BestSegmentations(model.processor, id_of, model.scores, strength, nbest)
+    chosen = random.Random(seed).sample(range(len(sentences)), count)
+    stored = [sentences[index] for index in chosen]
+    keys = copy_keys(seed, 0, 0, chosen, range(1))
+    copies = sampler.sample_batch(stored, keys, distinct=False)
+    tokens = sum(map(len, stored))
+    return sum(len(copy) for [copy] in copies) / tokens if tokens else 1.0

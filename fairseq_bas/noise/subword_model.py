@@ -1,8 +1,7 @@
 """What subword sampling has to know of a sentencepiece model: its type and its pieces."""
 
-import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,14 +34,16 @@ class SubwordModel:
     processor: Any
     path: str
 
-    def word_pattern(self) -> re.Pattern[str]:
-        """Return a pattern of the stretches of text that no piece reaches beyond."""
-        mark = SENTENCEPIECE_MARK
-        if not any(mark in piece[1:] for piece in self.scores):
-            return re.compile(f"{mark}?[^{mark}]+|{mark}")
-        if not any(mark in piece[:-1] for piece in self.scores):
-            return re.compile(f"[^{mark}]*{mark}|[^{mark}]+")
-        return re.compile(".+", re.DOTALL)
+    def mark_side(self) -> str:
+        """Return where pieces have the mark of a space: at their ``start`` or ``end``, or anywhere.
+
+        No piece reaches beyond a mark but where it is anywhere.
+        """
+        if not any(SENTENCEPIECE_MARK in piece[1:] for piece in self.scores):
+            return "start"
+        if not any(SENTENCEPIECE_MARK in piece[:-1] for piece in self.scores):
+            return "end"
+        return "anywhere"
 
 
 def read_model(path: str, flag: str) -> SubwordModel:
@@ -75,6 +76,27 @@ def read_model(path: str, flag: str) -> SubwordModel:
         if piece.get(TYPE, NORMAL) == NORMAL
     }
     return SubwordModel(kind, scores, processor, path)
+
+
+def require_pieces(model: SubwordModel, ids: Container[str], flag: str) -> None:
+    """Refuse a dictionary that lacks pieces of a model.
+
+    Args:
+        model: the model.
+        ids: the symbols of the dictionary.
+        flag: what the user calls the model, for messages.
+
+    Raises:
+        ValueError: if some are missing.
+    """
+    missing = [piece for piece in model.scores if piece not in ids]
+    if missing:
+        raise ValueError(
+            f"{flag}: the dictionary lacks {len(missing)} of the {len(model.scores)} pieces of "
+            f"{model.path}, {missing[0]!r} for one, and samples with them would turn into unknown "
+            "words; make the dictionary from the model with data/subword.py and pass it to "
+            "fairseq-preprocess --srcdict"
+        )
 
 
 def _load(path: str, flag: str) -> Any:

@@ -18,7 +18,7 @@ class BatchConfig(FairseqDataclass):
             "1x@0,2x@5e,4x@20000u, in multiples (x) of what --max-tokens, --batch-size, "
             "--update-freq and the workers give, in sentences (s) or thousand target tokens (kt); "
             "or a rule with settings: linear, power, adabatch, absa, smith, seesaw, follow-lr, "
-            "noise-scale, cabs, norm-test (docs/guide.md); default: 1x"
+            "noise-scale, cabs, norm-test (docs/schedules.md); default: 1x"
         },
     )
     bas_reference_batch: Optional[str] = field(

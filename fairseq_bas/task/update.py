@@ -15,7 +15,8 @@ import torch
 from fairseq.logging import metrics
 from fairseq.optim.amp_optimizer import AMPOptimizer
 
-from ..data.sampled_pairs import SampledPairs, select_replicas
+from ..data.sampled_pairs import SampledPairs
+from ..data.select_replicas import select_replicas
 from ..data.train_iterator import TrainIterator
 from ..errors import refuse_with
 from ..model.layer_drop import make_layer_drop_keyed, set_layer_drop_keys

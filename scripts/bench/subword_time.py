@@ -1,17 +1,17 @@
 """Compare subword sampling of a sentence with sentencepiece's plain encoding of it, in turns.
 
     python scripts/bench/subword_time.py [TEXT] [--sentences 2000] [--vocab 8000] [--replicas 4]
-        [--rounds 5] [--short] [--json FILE]
+        [--max-tokens 4096] [--rounds 5] [--short] [--json FILE]
 
 ``plain`` is ``processor.encode(text)`` of each sentence in a Python loop; ``plain, from ids`` takes
 a stored sentence, puts its text together, encodes it and makes a tensor, as a worker would have to.
-Ours is what a loader's worker does for a stored sentence: derive the keys of its copies and draw a
-segmentation for each, distinct ones, as tensors of the dictionary's ids. One copy, and all copies
-as the time of each; for a unigram model (alpha 0.2) and a BPE model (p 0.1) learnt from the text.
-Prints microseconds of CPU time a sentence and copy (median, minimum, maximum over rounds, each an
-epoch), and that divided by ``plain`` in the same round. ``first epoch`` is one run with nothing
-remembered. TEXT has one sentence a line; without it sentences of made-up words that follow Zipf's
-law are drawn.
+Ours is what a loader's worker does for a micro-batch of stored sentences: derive the keys of their
+copies and draw a segmentation for each, distinct ones, as tensors of the dictionary's ids. One
+copy, and all copies as the time of each; for a unigram model (alpha 0.2) and a BPE model (p 0.1)
+learnt from the text. Prints microseconds of CPU time a sentence and copy (median, minimum, maximum
+over rounds, each an epoch), and that divided by ``plain`` in the same round. ``first epoch`` is one
+run with nothing remembered. TEXT has one sentence a line; without it sentences of made-up words
+that follow Zipf's law are drawn.
 """
 
 import argparse
@@ -30,8 +30,7 @@ from turns import compare, run_in_turns, write
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from fairseq_bas.noise.subword import SubwordSampler
-from fairseq_bas.rng import derive_seed
+from fairseq_bas.noise.subword import SubwordSampler, copy_keys
 
 STRENGTHS = {"unigram": 0.2, "bpe": 0.1}
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
@@ -71,6 +70,16 @@ def learn(sentences: list[str], kind: str, folder: Path, vocab: int) -> Path:
     return folder / f"{kind}.model"
 
 
+def batches_of(stored: list[torch.Tensor], max_tokens: int) -> list[list[int]]:
+    """Group sentences of like lengths into micro-batches, as fairseq does."""
+    batches: list[list[int]] = [[]]
+    for number in sorted(range(len(stored)), key=lambda number: len(stored[number])):
+        if (len(batches[-1]) + 1) * len(stored[number]) > max_tokens:
+            batches.append([])
+        batches[-1].append(number)
+    return batches
+
+
 def compare_kind(sentences: list[str], kind: str, args: argparse.Namespace) -> dict:
     """Time a kind of model."""
     with tempfile.TemporaryDirectory() as folder:
@@ -86,6 +95,7 @@ def compare_kind(sentences: list[str], kind: str, args: argparse.Namespace) -> d
         torch.tensor([*(ids.get(p, 3) for p in processor.encode(s, out_type=str)), eos])
         for s in sentences
     ]
+    batches = batches_of(stored, args.max_tokens)
     epochs = iter(range(1, 10**9))
 
     def plain() -> None:
@@ -99,9 +109,9 @@ def compare_kind(sentences: list[str], kind: str, args: argparse.Namespace) -> d
 
     def sample(sampler: SubwordSampler, copies: int) -> None:
         epoch = next(epochs)
-        for number, sentence in enumerate(stored):
-            seeds = [derive_seed(1, "subword", epoch, number, m, 0) for m in range(copies)]
-            sampler.sample(sentence, seeds, distinct=True)
+        for batch in batches:
+            keys = copy_keys(1, epoch, 0, batch, range(copies))
+            sampler.sample_batch([stored[number] for number in batch], keys, distinct=True)
 
     def timed(run: Callable[[], None], copies: int) -> float:
         start = time.process_time()
@@ -130,6 +140,7 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=2000)
     parser.add_argument("--vocab", type=int, default=8000, help="pieces, an upper bound")
     parser.add_argument("--replicas", type=int, default=4, help="M")
+    parser.add_argument("--max-tokens", type=int, default=4096, help="of a micro-batch")
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds, after one warm-up")
     parser.add_argument("--short", action="store_true", help="few sentences, small models")
     parser.add_argument("--json", type=Path, help="also write the numbers here")

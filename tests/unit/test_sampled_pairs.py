@@ -10,7 +10,8 @@ from fairseq.data import Dictionary, LanguagePairDataset, ListDataset, data_util
 from fairseq.data.iterators import EpochBatchIterator
 from torch.utils.data import DataLoader
 
-from fairseq_bas.data.sampled_pairs import SampledPairs, select_replicas
+from fairseq_bas.data.sampled_pairs import SampledPairs
+from fairseq_bas.data.select_replicas import select_replicas
 from fairseq_bas.noise.subword import SubwordSampler
 from tests.subword_models import processor_of, toy_grammar, train
 

@@ -10,7 +10,7 @@ import pytest
 import sentencepiece
 from scipy.stats import chisquare
 
-from fairseq_bas.noise.point import Point, RememberedDraws, numbers
+from fairseq_bas.noise.random_walk import likeliest
 from fairseq_bas.noise.segmentation import MergeDropout, UnigramLattice
 from fairseq_bas.noise.subword import SubwordSampler
 from tests.subword_models import (
@@ -125,39 +125,66 @@ def test_bpe_samples_follow_the_distribution_of_the_paper(models, word, p):
     require_same_distribution(draw(sampler_of(models["bpe"], p), word, 5000), probability)
 
 
-@pytest.mark.parametrize(("kind", "strength"), [("unigram", 0.2), ("bpe", 0.3)])
-def test_intervals_are_as_long_as_their_outcomes_are_likely(models, kind, strength):
-    """Evenly spaced numbers meet each outcome in proportion, known from before or not."""
-    scores, count = scores_of(processor_of(models[kind])), 40_000
-    if kind == "bpe":
-        segment = MergeDropout(scores, strength)
-        probability = exact_bpe_dropout(tuple("▁horses"), scores, strength)
-    else:
-        segment = UnigramLattice(scores, strength)
-        found = segmentations("▁horses", scores)
-        weight = {pieces: math.exp(strength * score) for pieces, score in found.items()}
-        probability = Counter({p: w / sum(weight.values()) for p, w in weight.items()})
-    values = [(i + 0.5) / count for i in range(count)]
-    walked = Counter(tuple(segment("▁horses", Point(value)) or ()) for value in values)
-    for outcome, share in probability.items():
-        assert abs(walked[outcome] / count - share) < 20 / count
-    assert set(walked) <= set(probability)
+def walked(walk, state, written: tuple[int, ...] = (), reached: float = 1.0) -> Counter:
+    """Follow every choice of a walk: the probability of each sequence of ids."""
+    if state is None:
+        return Counter({written: reached})
+    ends = Counter()
+    choices = walk.choices(state)
+    assert sum(choice.probability for choice in choices) == pytest.approx(1.0, abs=1e-12)
+    for probability, ids, after in choices:
+        state = after and after()
+        ends.update(walked(walk, state, (*written, *ids), reached * probability))
+    return ends
+
+
+def tabled(walk, state, written: tuple[int, ...] = (), reached: float = 1.0) -> Counter:
+    """The same, of the outcomes that are tabled for a word, and of those after them."""
+    ends = Counter()
+    for probability, ids, after in likeliest(walk, state):
+        if after is None:
+            ends[(*written, *ids)] += reached * probability
+        else:
+            ends.update(walked(walk, after, (*written, *ids), reached * probability))
+    return ends
+
+
+@pytest.mark.parametrize("alpha", [0.1, 1.0, 3.0])
+def test_walks_of_a_lattice_are_as_likely_as_enumeration_says(models, alpha):
+    scores = scores_of(processor_of(models["unigram"]))
     number = {piece: i for i, piece in enumerate(scores)}
-    draws = RememberedDraws(segment, number)
-    random.Random(2).shuffle(values)
-    for value in values[:2000]:
-        truth = [number[piece] for piece in segment("▁horses", Point(value)) or ()]
-        assert draws(["▁horses"], [value]) == truth
+    lattice = UnigramLattice(scores, alpha, number)
+    for word in ("▁horses", "▁children", "ses"):
+        weight = {p: math.exp(alpha * score) for p, score in segmentations(word, scores).items()}
+        truth = {tuple(map(number.get, p)): w / sum(weight.values()) for p, w in weight.items()}
+        for found in (walked(lattice, lattice.begin(word)), tabled(lattice, lattice.begin(word))):
+            assert found.keys() == truth.keys()
+            assert all(found[i] == pytest.approx(share, abs=1e-12) for i, share in truth.items())
 
 
-def test_long_sequences_keep_their_probabilities():
-    """Fifty fair choices need 50 bits; the last ones are as even as the first."""
-    heads = Counter()
-    for value in numbers(5, 2000):
-        point = Point(value)
-        heads.update(i for i in range(120) if point.choose([1.0, 2.0]))
-        assert not point.is_whole
-    assert all(abs(heads[i] - 1000) < 4.5 * 500**0.5 for i in range(120))
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.7])
+def test_walks_of_merges_are_as_likely_as_the_paper_says(models, p):
+    scores = scores_of(processor_of(models["bpe"]))
+    number = {piece: i for i, piece in enumerate(scores)}
+    merge = MergeDropout(scores, p, number)
+    truth = exact_bpe_dropout(tuple("▁horses"), scores, p)
+    for found in (walked(merge, merge.begin("▁horses")), tabled(merge, merge.begin("▁horses"))):
+        for pieces, share in truth.items():
+            ids = tuple(number[piece] for piece in pieces)
+            assert found.pop(ids, 0.0) == pytest.approx(share, abs=1e-12)
+        assert not any(found.values())
+
+
+def test_a_character_that_is_no_piece_is_never_left_over():
+    """Merges that are dropped beside "q", which is no piece, are made all the same."""
+    scores = {"qu": -1.0, "u": -3.0, "a": -4.0, "qua": -2.0}
+    merge = MergeDropout(scores, 0.4, {piece: i for i, piece in enumerate(scores)})
+    ends = walked(merge, merge.begin("qua"))
+    # "qu" is made first with 0.6, and then "qua" with 0.6; dropping "qu" falls back to "qua".
+    assert ends == pytest.approx({(3,): 0.36 + 0.4, (0, 2): 0.24})
+    assert merge.begin("q") is None and merge.begin("aq") is None
+    lattice = UnigramLattice(scores, 0.4, merge.id_of)
+    assert lattice.begin("aq") is None and lattice.begin("aqu") == "aqu"
 
 
 @pytest.mark.parametrize("name", ["bpe", "english"])

@@ -2,7 +2,7 @@
 
 import torch
 
-from fairseq_bas.data.sampled_pairs import select_replicas
+from fairseq_bas.data.select_replicas import select_replicas
 from fairseq_bas.data.stream_windows import StreamLayout
 from fairseq_bas.data.streams import StreamEpoch, StreamText
 

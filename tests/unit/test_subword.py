@@ -13,7 +13,7 @@ import pytest
 import sentencepiece
 import torch
 
-from fairseq_bas.noise.subword import SubwordSampler, expected_growth
+from fairseq_bas.noise.subword import SubwordSampler, copy_keys, expected_growth
 from fairseq_bas.noise.subword_model import read_model
 from tests.subword_models import (
     EOS,
@@ -94,6 +94,24 @@ def test_another_process_draws_the_same(models, kind, nbest):
     )
     copies = [copy.tolist() for copy in sampler.sample(ids, range(20), distinct=True)]
     assert other.stdout.strip() == str(copies)
+
+
+@pytest.mark.parametrize(("kind", "nbest"), [("unigram", -1), ("unigram", 8), ("bpe", -1)])
+@pytest.mark.parametrize("distinct", [False, True])
+def test_a_batch_is_its_sentences_one_by_one(models, kind, nbest, distinct):
+    sampler, again = (sampler_of(models[kind], 0.3, nbest=nbest) for _ in range(2))
+    lines = ["the horses see .", ".", *toy_lines()[:30], "a"]
+    sentences = [torch.tensor([], dtype=torch.int64), *(stored(sampler, line) for line in lines)]
+    keys = copy_keys(7, 2, 1, range(len(sentences)), range(2, 6))
+    taken = [[ids] if i % 2 else [] for i, ids in enumerate(sentences)]
+    batch = sampler.sample_batch(sentences, keys, distinct, taken, max_tokens=40)
+    for i in reversed(range(len(sentences))):
+        alone = again.sample(sentences[i], keys[i].tolist(), distinct, taken[i], max_tokens=40)
+        assert len(alone) == len(batch[i]) == 4
+        assert all(map(torch.equal, alone, batch[i]))
+    none = np.empty((0, 3), np.int64)
+    assert sampler.sample_batch([], none, distinct) == []
+    assert sampler.sample_batch(sentences[:2], np.empty((2, 0), np.int64), distinct) == [[], []]
 
 
 # -- distinct copies --------------------------------------------------------------------------
