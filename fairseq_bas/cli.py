@@ -30,6 +30,7 @@ COMMANDS = {
     "plan": "fairseq_bas.tool.plan",
     "perplexity": "fairseq_bas.tool.perplexity",
     "score": "fairseq_bas.tool.score",
+    "average": "fairseq_bas.tool.average",
     "report": "fairseq_bas.tool.report",
     "sharpness": "fairseq_bas.tool.sharpness",
     "landscape": "fairseq_bas.tool.landscape",

@@ -52,22 +52,45 @@ fairseq() { # fairseq train|generate|preprocess ARGS...
     "$BAS_PYTHON" -m "fairseq_cli.$command" "$@"
 }
 
-prepare() { # prepare CORPUS OUT VOCAB: text -> subwords -> OUT/bin; what is done is kept
-    local corpus="$1" out="$2" vocab="$3" split side
-    [ -e "$out/bin/done" ] && return
+bas() { # bas COMMAND ARGS...: fairseq-bas
+    PYTHONPATH="$BAS_ROOT${PYTHONPATH:+:$PYTHONPATH}" "$BAS_PYTHON" -m fairseq_bas "$@"
+}
+
+need_pairs() { # need_pairs CORPUS: refuse a folder that lacks one of train, valid and test
+    local split side
     for split in train valid test; do
         for side in src tgt; do
-            [ -s "$corpus/$split.$side" ] || die "$corpus/$split.$side is missing or empty; give a" \
+            [ -s "$1/$split.$side" ] || die "$1/$split.$side is missing or empty; give a" \
                 "folder with train, valid and test, each as .src and .tgt, a sentence a line"
         done
     done
-    rm -rf "$out/bin"
-    "$BAS_PYTHON" "$BAS_ROOT/data/subword.py" --corpus "$corpus" --out "$out" --vocab "$vocab"
+}
+
+segment_pairs() { # segment_pairs CORPUS OUT VOCAB [FLAGS of subword.py]: text -> subwords
+    local corpus="$1" out="$2" vocab="$3"
+    shift 3
+    "$BAS_PYTHON" "$BAS_ROOT/data/subword.py" --corpus "$corpus" --out "$out" --vocab "$vocab" "$@"
+}
+
+binarise_pairs() { # binarise_pairs TEXT BIN LOG: subwords -> BIN; test sets are test, test1, ...
+    local text="$1" bin="$2" log="$3" tests="$1/test" more
+    for more in "$text"/test[1-9].src; do
+        [ ! -e "$more" ] || tests+=",${more%.src}"
+    done
     fairseq preprocess --source-lang src --target-lang tgt --joined-dictionary --workers 2 \
-        --srcdict "$out/dict.txt" `: all subwords, as sampling makes some that the text lacks` \
-        --trainpref "$out/train" --validpref "$out/valid" --testpref "$out/test" \
-        --destdir "$out/bin" >"$out/preprocess.log" 2>&1 ||
-        die "fairseq-preprocess failed; its last words: $(tail -n 1 "$out/preprocess.log")"
+        --srcdict "$text/dict.txt" `: all subwords, as sampling makes some that the text lacks` \
+        --trainpref "$text/train" --validpref "$text/valid" --testpref "$tests" \
+        --destdir "$bin" >"$log" 2>&1 ||
+        die "fairseq-preprocess failed; its last words: $(tail -n 1 "$log")"
+}
+
+prepare() { # prepare CORPUS OUT VOCAB: text -> subwords -> OUT/bin; what is done is kept
+    local corpus="$1" out="$2" vocab="$3"
+    [ -e "$out/bin/done" ] && return
+    need_pairs "$corpus"
+    rm -rf "$out/bin"
+    segment_pairs "$corpus" "$out" "$vocab"
+    binarise_pairs "$out" "$out/bin" "$out/preprocess.log"
     touch "$out/bin/done"
 }
 
@@ -95,30 +118,50 @@ train_small() { # train_small BIN RUN FLAGS...: into RUN; resumes what was inter
 }
 
 followed() { # followed LOG KEY UPDATES COMMAND...: run it, with a line for each validation in LOG
-    local log="$1" key="$2" of="${3:+ of $3}" trainer update value
+    local log="$1" key="$2" of="${3:+ of $3}" trainer watcher told code
     shift 3
     mkdir -p "$(dirname "$log")"
     touch "$log"
     "$@" &
     trainer=$!
+    tell_validations "$log" "$key" "$of" "$trainer" &
+    watcher=$!
+    # What COMMAND started saves when it is told to stop, and is waited for.
     # shellcheck disable=SC2064
-    trap "pkill -P $trainer 2>/dev/null; kill $trainer 2>/dev/null" EXIT
-    tail -n 0 -F --pid="$trainer" "$log" 2>/dev/null |
-        sed -nu 's/.*| valid | .*"valid_'"$key"'": "\([^"]*\)".*"valid_num_updates": "\([^"]*\)".*/\2 \1/p' |
-        while read -r update value; do
-            printf '   update %5s%s   valid %s %s\n' "$update" "$of" "$key" "$value"
-        done
-    wait "$trainer"
-    trap - EXIT
+    trap "pkill -TERM -P $trainer 2>/dev/null; wait $trainer 2>/dev/null" EXIT
+    # shellcheck disable=SC2064
+    trap "told=1; pkill -TERM -P $trainer 2>/dev/null || :" TERM
+    # shellcheck disable=SC2064
+    trap "told=1; pkill -USR1 -P $trainer 2>/dev/null || :" USR1
+    told=1
+    while [ -n "$told" ]; do # a signal ends wait, not COMMAND
+        told="" code=0
+        wait "$trainer" || code=$?
+    done
+    trap - EXIT TERM USR1
+    wait "$watcher" || :
+    return "$code"
 }
 
-generate_small() { # generate_small BIN CHECKPOINT OUT: translate the test set into the log OUT
+tell_validations() { # tell_validations LOG KEY OF PROCESS: as LOG grows, until PROCESS ends
+    local update value
+    tail -n 0 -F --pid="$4" "$1" 2>/dev/null |
+        sed -nu 's/.*| valid | .*"valid_'"$2"'": "\([^"]*\)".*"valid_num_updates": "\([^"]*\)".*/\2 \1/p' |
+        while read -r update value; do
+            printf '   update %5s%s   valid %s %s\n' "$update" "$3" "$2" "$value"
+        done
+}
+
+generate() { # generate BIN CHECKPOINT OUT FLAGS...: translate a test set into the log OUT
     local bin="$1" checkpoint="$2" out="$3"
-    [ -e "$out" ] && return
+    shift 3
     fairseq generate "$bin" --user-dir "$BAS_ROOT/fairseq_bas" --task bas_translation \
-        --path "$checkpoint" --cpu --beam 4 --max-tokens 3000 --max-len-a 1.5 --max-len-b 10 \
-        --required-batch-size-multiple 1 `: or fairseq drops the last sentences` \
-        --remove-bpe sentencepiece --no-progress-bar >"$out.part" 2>"$out.err" ||
+        --path "$checkpoint" --required-batch-size-multiple 1 `: or it drops the last sentences` \
+        --remove-bpe sentencepiece --no-progress-bar "$@" >"$out.part" 2>"$out.err" ||
         die "fairseq-generate failed; its last words: $(tail -n 1 "$out.err")"
     mv "$out.part" "$out"
+}
+
+generate_small() { # generate_small BIN CHECKPOINT OUT: of a small model, on a CPU, if not done yet
+    [ -e "$3" ] || generate "$@" --cpu --beam 4 --max-tokens 3000 --max-len-a 1.5 --max-len-b 10
 }

@@ -1,6 +1,6 @@
 # Shared by the language-model scripts: how a text becomes a model, and the stages of a recipe.
 # shellcheck shell=bash
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/lib_stages.sh"
 
 need_text() { # need_text FOLDER: refuse a folder without train.txt, valid.txt and test.txt
     local split
@@ -11,15 +11,15 @@ need_text() { # need_text FOLDER: refuse a folder without train.txt, valid.txt a
     done
 }
 
-prepare_text() { # prepare_text CORPUS BIN MIN_COUNT: text -> BIN, word by word; what is done is kept
-    local corpus="$1" bin="$2" min_count="$3"
+prepare_text() { # prepare_text CORPUS BIN MIN_COUNT [LOG]: text -> BIN, by words; kept if done
+    local corpus="$1" bin="$2" min_count="$3" log="${4:-$2.log}"
     [ -e "$bin/done" ] && return
     rm -rf "$bin"
     mkdir -p "$bin"
     fairseq preprocess --only-source --thresholdsrc "$min_count" --workers 1 --destdir "$bin" \
         --trainpref "$corpus/train.txt" --validpref "$corpus/valid.txt" \
-        --testpref "$corpus/test.txt" >"$bin.log" 2>&1 ||
-        die "fairseq-preprocess failed; its last words: $(tail -n 1 "$bin.log")"
+        --testpref "$corpus/test.txt" >"$log" 2>&1 ||
+        die "fairseq-preprocess failed; its last words: $(tail -n 1 "$log")"
     touch "$bin/done"
 }
 
@@ -62,47 +62,51 @@ read_perplexity() { # read_perplexity LOG
     sed -n 's/.*Perplexity: \([0-9.]*\).*/\1/p' "$1"
 }
 
-device_flags() { # device_flags DEVICES REPLICAS STREAMS: into the arrays train_on and eval_on
-    local devices="$1" replicas="$2" streams="$3" found
-    found="$("$BAS_PYTHON" -c 'import torch; print(torch.cuda.device_count())')"
-    [ "$devices" -le $((found > 0 ? found : 1)) ] ||
-        die "--devices $devices is more than the $found GPUs that torch sees; give fewer"
-    eval_on=(--distributed-world-size 1)
-    [ "$found" -gt 0 ] || eval_on+=(--cpu)
-    train_on=("${eval_on[@]}" --batch-size "$streams")
-    if [ "$devices" -gt 1 ] && [ $((replicas % devices)) = 0 ]; then
-        train_on=(--distributed-world-size "$devices" --batch-size "$streams"
-            --bas-placement workers)
-    elif [ "$devices" -gt 1 ]; then
-        [ $((streams % devices)) = 0 ] || die "--devices $devices divides neither the $replicas" \
-            "replicas nor the $streams streams of a batch; choose a number that does"
-        train_on=(--distributed-world-size "$devices" --batch-size $((streams / devices)))
+streams_on() { # streams_on STREAMS: how workers share them, into the array hardware; see eval_on
+    eval_on=(--distributed-world-size 1 "${on_device[@]}")
+    hardware=(--num-workers 0 --batch-size "$1")
+    if [ "$workers" -gt 1 ] && [ $((replicas % workers)) = 0 ]; then
+        hardware+=(--bas-placement workers)
+    elif [ "$workers" -gt 1 ]; then
+        [ $(($1 % workers)) = 0 ] || die "$workers devices share neither the $replicas replicas" \
+            "nor the $1 streams of a batch evenly; choose a number that does"
+        hardware+=(--batch-size $(($1 / workers)))
     fi
 }
 
-# A recipe sets getter, a script of data/; streams, the batch; epochs; and the arrays train_flags,
-# fine_tune_flags (empty where there is no second stage) and small_flags, what --budget small
-# changes. Then it calls lm_recipe.
+# A recipe sets getter, a script of data/; streams, the batch; full_epochs; and the arrays
+# train_flags, fine_tune_flags (empty where there is no second stage) and small_flags, what
+# --budget small changes. One for any text sets text, names each with a file, and clean=yes where
+# data/clean_text.py is to clean and split it. Then it calls lm_recipe.
+LM_OPTIONS="$RECIPE_OPTIONS corpus epochs min-count recipe"
+corpus="" epochs="" min_count="" recipe="" text=() clean=""
 lm_recipe() { # lm_recipe ARGS...
-    local corpus="" out="" replicas=1 seed=1 devices=1 budget=full min_count="" name work run bin
+    local name work run bin stages=(get binarise train) flags
     name="$(basename "$0" .sh)"
-    read_options "corpus out replicas seed devices budget epochs min-count" "$@"
+    read_options "$LM_OPTIONS" "$@"
     lm_budget
-    need_whole "$replicas" "$seed" "$devices" "$epochs" "$min_count"
+    lm_copies
+    need_whole "$replicas" "$seed" "$epochs" "$min_count"
     [ -z "$corpus" ] || need_text "$corpus"
     bash "$BAS_ROOT/scripts/setup.sh"
-    use_threads
-    device_flags "$devices" "$replicas" "$streams"
+    choose_devices
+    streams_on "$streams"
+    [ -z "$clean" ] || stages=(get clean binarise train)
+    [ ${#fine_tune_flags[@]} = 0 ] || stages+=(fine-tune)
+    choose_stages "${stages[@]}" score
     lm_corpus
-    say "preparing the text"
     bin="$work/bin-min$min_count"
-    prepare_text "$corpus" "$bin" "$min_count"
-    printf '%s words in the dictionary\n' "$(wc -l <"$bin/dict.txt")"
+    stage folder binarise "$bin" "words seen $min_count times" binarise_text "$bin" "$min_count"
     run="$work/M$replicas-e$epochs-seed$seed-min$min_count"
-    train_flags+=(--bas-replicas "$replicas" --seed "$seed" --max-epoch "$epochs")
-    lm_stage "training" "$run" "${train_flags[@]}"
-    [ ${#fine_tune_flags[@]} = 0 ] || lm_stage "fine-tuning" "$run/fine-tuned" \
-        "${train_flags[@]}" "${fine_tune_flags[@]}" --finetune-from-model "$run/checkpoint_best.pt"
+    flags=("${train_flags[@]}" --bas-replicas "$replicas" --seed "$seed" --max-epoch "$epochs")
+    stage place train "$run" "${flags[*]} $streams streams" train_on "${flags[@]}"
+    [ ${#fine_tune_flags[@]} = 0 ] ||
+        stage place fine-tune "$run/fine-tuned" "${flags[*]} ${fine_tune_flags[*]}" train_on \
+            "${flags[@]}" "${fine_tune_flags[@]}" --finetune-from-model "$run/checkpoint_best.pt"
+    stage_each score "$run/score" "" score_text training
+    [ ${#fine_tune_flags[@]} = 0 ] ||
+        stage_each score "$run/fine-tuned/score" "" score_text fine-tuning
+    end_stage score
 }
 
 lm_budget() { # what --budget means
@@ -118,29 +122,58 @@ lm_budget() { # what --budget means
     esac
 }
 
+lm_copies() { # what --recipe and --replicas mean
+    case "$recipe" in
+    "") replicas="${replicas:-1}" ;;
+    copies) replicas="${replicas:-4}" ;;
+    baseline)
+        [ "${replicas:-1}" = 1 ] || die "--recipe baseline has one copy; leave --replicas out"
+        replicas=1
+        ;;
+    *) die "--recipe $recipe is not one of: baseline copies" ;;
+    esac
+}
+
 lm_corpus() { # the text, and the folder to work in
+    local get got split folder=corpus
     work="$out"
     if [ -n "$corpus" ]; then
         corpus="$(cd "$corpus" && pwd)"
         work="$(own_folder "$out" "$corpus")"
-    else
-        corpus="$out/corpus"
-        say "getting the text"
-        if [ "$budget" = small ]; then
-            "$BAS_PYTHON" "$BAS_ROOT/data/get_python_reference.py" --out "$corpus"
-        else
-            bash "$BAS_ROOT/data/$getter" --out "$corpus"
-        fi
+        for split in train valid test; do text+=("$split.txt" "$corpus/$split.txt"); done
     fi
+    if [ ${#text[@]} -gt 0 ]; then
+        get=(copy_text "${text[@]}") got="$(sums "${text[@]}")"
+    elif [ "$budget" = small ]; then
+        get=("$BAS_PYTHON" "$BAS_ROOT/data/get_python_reference.py" --out) got="Python reference"
+    else
+        get=(bash "$BAS_ROOT/data/$getter" --out) got="$getter"
+    fi
+    [ -z "$clean" ] || folder=raw
+    lock_out "$work"
+    stage folder get "$work/$folder" "$got" "${get[@]}"
+    [ -z "$clean" ] || stage folder clean "$work/corpus" "" \
+        "$BAS_PYTHON" "$BAS_ROOT/data/clean_text.py" --raw "$work/raw" --out
 }
 
-lm_stage() { # lm_stage WHAT RUN FLAGS...: train and evaluate the best checkpoint
-    local what="$1" run="$2" show=()
-    shift 2
-    say "$what: M = $replicas, at most $epochs epochs"
-    [ -e "$run/done" ] || show=(followed "$run/train.log" ppl "")
-    "${show[@]}" train_text "$bin" "$run" "${train_on[@]}" "$@"
+binarise_text() { # binarise_text BIN MIN_COUNT OUT
+    prepare_text "$work/corpus" "$3" "$2" "$1.log"
+    printf '%s words in the dictionary\n' "$(wc -l <"$3/dict.txt")"
+}
+
+train_on() { # train_on FLAGS... RUN, with a line for each validation
+    local run="${!#}"
+    followed "$(train_log "$run")" ppl "" train_into "$bin" --task bas_language_modeling \
+        "${@:1:$#-1}" "${hardware[@]}" "$run"
+}
+
+score_text() { # score_text WHAT OUT: perplexities of the best checkpoint beside OUT
+    local run
+    run="$(dirname "$2")"
+    rm -f "$run/valid.ppl" "$run/test.ppl"
     both_perplexities "$bin" "$run/checkpoint_best.pt" "$run" "${eval_on[@]}"
-    printf 'perplexity after %s: valid %s, test %s\n' "$what" \
-        "$(read_perplexity "$run/valid.ppl")" "$(read_perplexity "$run/test.ppl")"
+    printf 'perplexity after %s: valid %s, test %s\n' "$1" \
+        "$(read_perplexity "$run/valid.ppl")" "$(read_perplexity "$run/test.ppl")" >"$2.part"
+    cat "$2.part"
+    mv "$2.part" "$2"
 }

@@ -11,7 +11,11 @@
 #     --corpus DIR      your own train.txt, valid.txt and test.txt (default: data/get_wikitext2.sh)
 #     --out DIR         where to work (default runs/wikitext2_awd_lstm)
 #     --seed S          default 1
-#     --devices N       GPUs; they share the copies where N divides M, else the streams (default 1)
+#     --devices N       GPUs, without any cores (default: all GPUs, else 1); with those of other
+#                       machines they share the copies where their number divides M, else the streams
+#     --machines K      with --rank-of-machine R and --meet HOST:PORT: docs/recipes.md
+#     --recipe NAME     baseline: one copy; copies: --replicas, or 4
+#     --stage A,B,...   only these of: get binarise train fine-tune score
 #     --epochs E        of training, and at most of fine-tuning (default 750)
 #     --min-count N     words seen fewer times in train are <unk> (default 1)
 #     --budget small    a tiny model on prose of the Python manual: a test of the set-up

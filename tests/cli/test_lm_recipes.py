@@ -59,11 +59,11 @@ def test_other_flags_do_not_pass_for_a_finished_run(tmp_path: Path) -> None:
     result = run("train_ptb_zoneout.sh", *out)
     assert result.returncode == 0, result.stderr
     assert re.search(r"perplexity after training: valid \d", result.stdout)
-    (flags,) = (tmp_path / "out").rglob("flags")
-    flags.write_text(flags.read_text().replace("0.002", "0.003"))
+    (made,) = (tmp_path / "out").rglob("M1-*/.made")
+    made.write_text(made.read_text().replace("0.002", "0.003"))
     result = run("train_ptb_zoneout.sh", *out)
     assert result.returncode == 1
-    assert "was trained with other flags" in result.stderr
+    assert "was made with other options" in result.stderr
     assert result.stderr.count("\n") == 1
 
 

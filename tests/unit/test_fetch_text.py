@@ -219,3 +219,61 @@ def test_an_archive_that_would_fill_the_memory_is_not_unpacked(
     assert script.read_member(data, "text") == b"0" * 1000
     monkeypatch.setattr(script, "LARGEST", 999)
     assert script.read_member(data, "text") is None
+
+
+# -- archives -----------------------------------------------------------------------------------
+
+archives = importlib.import_module("fetch_archive")
+sources = importlib.import_module("sources")
+
+
+def archive(server: Server, data: bytes, sha256: str | None, *more: str) -> object:
+    server.files["/a/text.tgz"] = data
+    return sources.Archive(
+        (*more, server.url("/a/text.tgz")), len(data) if sha256 else None, sha256, "A text."
+    )
+
+
+def test_an_archive_is_resumed_verified_and_fetched_once(server: Server, tmp_path: Path) -> None:
+    data = TEXTS["train"]
+    wanted = archive(server, data, SHA256["train"], server.url("/gone/text.tgz"))
+    server.cut = 100_000
+    with pytest.raises(CorpusError, match="bytes early"):
+        archives.fetch_archive(wanted, tmp_path)
+    server.cut = None
+    assert archives.fetch_archive(wanted, tmp_path).read_bytes() == data
+    assert ("/a/text.tgz", "bytes=100000-") in server.asked
+    server.asked.clear()
+    archives.fetch_archive(wanted, tmp_path)
+    assert server.asked == []
+    assert [path.name for path in tmp_path.iterdir()] == ["text.tgz"]
+    (tmp_path / "text.tgz").write_bytes(data[:-1] + b"x")
+    with pytest.raises(CorpusError, match="other content than its SHA-256 says; remove it"):
+        archives.fetch_archive(wanted, tmp_path)
+
+
+def test_a_false_archive_is_not_taken_and_the_users_mirror_comes_first(
+    server: Server, tmp_path: Path
+) -> None:
+    data = TEXTS["train"]
+    server.files["/mine/text.tgz"] = data[:-1] + b"x"
+    wanted = archive(server, data, SHA256["train"])
+    path = archives.fetch_archive(wanted, tmp_path, [server.url("/mine/")])
+    assert path.read_bytes() == data
+    assert [where for where, _ in server.asked] == ["/mine/text.tgz", "/a/text.tgz"]
+
+
+def test_without_a_published_checksum_the_first_file_is_pinned(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    wanted = archive(server, b"first", None)
+    path = archives.fetch_archive(wanted, tmp_path)
+    digest = hashlib.sha256(b"first").hexdigest()
+    said = capsys.readouterr().err
+    assert "no checksum of it is published" in said and digest in said
+    assert (tmp_path / "text.tgz.sha256").read_text().split()[0] == digest
+    path.unlink()
+    server.files["/a/text.tgz"] = b"second"
+    with pytest.raises(CorpusError, match=r"other content than .*text.tgz.sha256 says"):
+        archives.fetch_archive(wanted, tmp_path)
+    assert capsys.readouterr().err == ""
