@@ -7,7 +7,6 @@ types of both on the list; the safe loader stays on. And blocks of one sentence 
 also makes of what a language model is to continue, use a name that NumPy 2 no longer has.
 """
 
-import argparse
 import collections
 import functools
 import inspect
@@ -26,14 +25,10 @@ from omegaconf import DictConfig, ListConfig
 from omegaconf.base import ContainerMetadata, Metadata
 from omegaconf.nodes import AnyNode
 
+from .allowed_types import checkpoint_types
 from .checkpoint import verify_checkpoint
 from .errors import UserError, refuse_with
 from .resilience.agreement import first_worker_decides, is_ours, largest, raise_everywhere
-
-try:
-    from numpy._core import multiarray
-except ImportError:  # NumPy 1
-    from numpy.core import multiarray  # type: ignore[no-redef]
 
 
 @functools.cache
@@ -59,21 +54,9 @@ def _numpy_with_compat() -> types.ModuleType:
 
 
 def _file_types() -> list[Any]:
-    """Return what checkpoint files hold beyond tensors and plain values.
-
-    Legacy models keep their flags in a Namespace; BLEU at validation keeps its counts in NumPy
-    arrays, whose classes of concrete dtypes are built without being named in the file; before
-    2020 meters were saved whole. NumPy 2 renamed ``numpy.core``, and a file keeps the name under
-    which it was written, so both names are listed.
-    """
-    functions = [
-        (getattr(multiarray, name), f"numpy.{core}.multiarray.{name}")
-        for core in ("core", "_core")
-        for name in ("_reconstruct", "scalar")
-    ]
-    dtypes = [type(np.dtype(code)) for code in "?bhilqBHILQefd"]
+    """Return what checkpoint files hold; before 2020 meters were saved whole."""
     old_meters = [meters.AverageMeter, meters.TimeMeter, meters.StopwatchMeter]
-    return [argparse.Namespace, np.dtype, np.ndarray, *functions, *dtypes, *old_meters]
+    return [*checkpoint_types(), *old_meters]
 
 
 def _broadcast_types() -> list[Any]:

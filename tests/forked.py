@@ -10,6 +10,7 @@ import functools
 import io
 import logging
 import multiprocessing
+import multiprocessing.connection
 import os
 import runpy
 import shutil
@@ -37,6 +38,9 @@ PRELOADED = [
 ]
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(PRELOADED)
+_LOCK = threading.Lock()
+"""Held where exit codes are read, which a start does of all processes: a code can be read once, and
+of two threads that read it the second gets 255."""
 
 
 class ForkedProcess:
@@ -74,7 +78,8 @@ class ForkedProcess:
             stdin=stdin or "",
         )
         self._process = _CONTEXT.Process(target=_run, args=(module, args, begin, ends))
-        self._process.start()
+        with _LOCK:
+            self._process.start()
         for end in ends:
             end.close()
         self.stdout, self.stderr = (os.fdopen(fd, encoding="utf-8") for fd in reads)
@@ -82,7 +87,8 @@ class ForkedProcess:
     @property
     def returncode(self) -> int | None:
         """The exit code, negative for a signal; None while it runs."""
-        return self._process.exitcode
+        with _LOCK:
+            return self._process.exitcode
 
     def kill(self) -> None:
         """Send SIGKILL."""
@@ -94,10 +100,11 @@ class ForkedProcess:
         Raises:
             subprocess.TimeoutExpired: after ``timeout`` seconds.
         """
-        self._process.join(timeout)
-        if self._process.exitcode is None:
+        multiprocessing.connection.wait([self._process.sentinel], timeout)
+        code = self.returncode
+        if code is None:
             raise subprocess.TimeoutExpired(self.args, timeout)
-        return self._process.exitcode
+        return code
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         """Read what it prints until its end; return standard output and errors.

@@ -202,7 +202,7 @@ class AutoWarmup:
             )
             raise ValueError(
                 f"the checkpoint is in a warm-up from {before}, the flags ask for {now}; resume "
-                "with the --lr, --max-update and --bas-autowu flags of before, or begin anew with "
+                "with the --lr, --max-update and --bas-autowu-* of before, or begin anew with "
                 "--reset-lr-scheduler"
             )
         vars(self).update(state)

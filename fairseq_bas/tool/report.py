@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .report_files import check_reports, write_bytes, write_report
-from .system_score import DEFAULT_TRIALS, ScoreSettings
+from .score_arguments import add_test_arguments
+from .system_score import ScoreSettings
 
 if TYPE_CHECKING:
     from ..report.chart import Chart
@@ -51,17 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="REF",
         help="raw reference: score the files .gen in the folders of the runs against it",
     )
-    add(
-        "--test",
-        choices=list(DEFAULT_TRIALS),
-        default="bootstrap",
-        help="paired test of --ref against the first run (default: %(default)s)",
-    )
-    add(
-        "--allow-subword",
-        action="store_true",
-        help="score text with @@ or ▁ in it, which otherwise is refused as subwords",
-    )
+    add_test_arguments(parser, "paired test of --ref against the first run")
     add("--no-png", action="store_true", help="write no PNG figures, which take matplotlib")
     add("--no-checkpoints", action="store_true", help="read the logs only")
 

@@ -1,6 +1,5 @@
 """What the checkpoints of a run tell, read by torch's safe loader without fairseq."""
 
-import argparse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -53,12 +52,13 @@ def _read(path: Path) -> CheckpointFacts:
     """Read one file; torch is imported only now."""
     import torch
 
+    from ..allowed_types import checkpoint_types
     from ..checkpoint import updates_of, verify_checkpoint
     from ..resilience.digest import matches_digest
 
     size = path.stat().st_size
     try:
-        with _allowed(_types()):
+        with _allowed(checkpoint_types()):
             verify_checkpoint(path)
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
         digest = matches_digest(path) is True
@@ -105,20 +105,3 @@ def _facts(state: Mapping[str, Any]) -> dict[str, Any]:
 def _is_zip(path: Path) -> bool:
     with open(path, "rb") as file:
         return file.read(4) == b"PK\x03\x04"
-
-
-def _types() -> list[Any]:
-    """Return what fairseq's checkpoints hold beyond tensors and plain values: see ``compat``."""
-    import numpy as np
-
-    try:
-        from numpy._core import multiarray
-    except ImportError:  # NumPy 1
-        from numpy.core import multiarray  # type: ignore[no-redef]
-    functions: list[Any] = [
-        (getattr(multiarray, name), f"numpy.{core}.multiarray.{name}")
-        for core in ("core", "_core")
-        for name in ("_reconstruct", "scalar")
-    ]
-    dtypes: list[Any] = [type(np.dtype(code)) for code in "?bhilqBHILQefd"]
-    return [argparse.Namespace, np.dtype, np.ndarray, *functions, *dtypes]

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from .hypotheses import Hypotheses, read_hypotheses, read_reference
 from .paired_score import score_systems
 from .report_files import check_reports, write_report
+from .score_arguments import add_test_arguments
 from .score_table import json_report, text_report, tsv_report
-from .system_score import DEFAULT_TRIALS, METRICS, ScoreSettings
+from .system_score import METRICS, ScoreSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,12 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--json", metavar="FILE", help="write everything as JSON")
     add("--tsv", metavar="FILE", help="write one line a system and metric, tab-separated")
-    add(
-        "--test",
-        choices=list(DEFAULT_TRIALS),
-        default="bootstrap",
-        help="paired test against the first system; bootstrap also gives confidence intervals, "
-        "for a single system too (default: %(default)s)",
+    add_test_arguments(
+        parser,
+        "paired test against the first system; bootstrap also gives confidence intervals, for a "
+        "single system too",
     )
     add(
         "--trials",
@@ -65,11 +64,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--lowercase", action="store_true", help="ignore case in BLEU and chrF; TER always does")
     add("--tokenize", default="13a", help="tokenizer of BLEU (default: %(default)s)")
-    add(
-        "--allow-subword",
-        action="store_true",
-        help="score text with @@ or ▁ in it, which otherwise is refused as subwords",
-    )
 
 
 def run(args: argparse.Namespace) -> int:
