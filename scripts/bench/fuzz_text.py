@@ -100,7 +100,7 @@ TEXT_KINDS: Mapping[str, Case] = {
         lambda text: parse_options(text) and None,
         ["weight_decay=0.1,betas=(0.9,0.99)", "eps=1e-8", "name='a',on=True,n=None"],
     ),
-    "--bas-betas": (lambda text: parse_betas(text) and None, ["(0.9, 0.98)", "[0.9,0.999]"]),
+    "--adam-betas": (lambda text: parse_betas(text) and None, ["(0.9, 0.98)", "[0.9,0.999]"]),
     "--bas-topology": (topology, ["ring@1234", "grid@123456", "exponential@12", "full@1"]),
     "--noise": (
         lambda text: parse_noise_settings(text.split("|")) and None,

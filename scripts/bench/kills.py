@@ -128,22 +128,20 @@ def kill_once(workers: int, flags: list[object], folder: Folder, draw: random.Ra
 
 
 def wait_for_moment(processes, folder: Folder, draw: random.Random, in_save: bool) -> None:
-    """Wait for a random time: from the start, or from the beginning of some file of some save."""
+    """Wait for a random time: from the start, or from the beginning of some file of some save.
+
+    Never for longer than some files take, so that a fast machine does not reach the end of the run.
+    """
     left, known = draw.randint(1, 8), folder.temporaries()
-    deadline = time.monotonic() + 120
-    if in_save:
-        while left and time.monotonic() < deadline and processes[0].returncode is None:
-            names = folder.temporaries()
-            left -= bool(names - known)
-            known |= names
-            folder.check()
-            time.sleep(0.001)
-        time.sleep(draw.uniform(0, 0.02))
-        return
-    deadline = time.monotonic() + draw.uniform(0, 3)
-    while time.monotonic() < deadline and processes[0].returncode is None:
+    deadline = time.monotonic() + (120 if in_save else draw.uniform(0, 3))
+    while left and time.monotonic() < deadline and processes[0].returncode is None:
+        names = folder.temporaries()
+        left -= bool(names - known)
+        known |= names
         folder.check()
-        time.sleep(0.005)
+        time.sleep(0.001)
+    if in_save:
+        time.sleep(draw.uniform(0, 0.02))
 
 
 def differences(one: Path, other: Path) -> list[str]:

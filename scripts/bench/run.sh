@@ -61,6 +61,10 @@ need_data() { # need_data VOCAB: set data
     [ -e "$data/done" ] || "$BAS_PYTHON" scripts/bench/made_corpus.py "$data" --vocab "$1"
 }
 
+need_text() { # prose that comes with Python
+    [ -e "$out/text/train.txt" ] || "$BAS_PYTHON" data/get_python_reference.py --out "$out/text"
+}
+
 failed=0 made=()
 bench() { # bench FILE SCRIPT FLAGS...: run scripts/bench/SCRIPT.py; results go to FILE.json
     local file="$1" script="scripts/bench/$2.py" log="$out/$1.log"
@@ -156,10 +160,15 @@ run_loss() { for_precisions loss chunked_loss; }
 
 run_noise() {
     case "$size" in
-    short) bench noise noise_time --calls 2 --rounds 2 ;;
+    short)
+        bench noise noise_time --calls 2 --rounds 2
+        need_text
+        bench subword subword_time "$out/text/train.txt" --short
+        ;;
     *)
         bench noise noise_time "$data"
-        bench subword subword_time
+        need_text
+        bench subword subword_time "$out/text/train.txt"
         ;;
     esac
 }
