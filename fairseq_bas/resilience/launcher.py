@@ -40,6 +40,9 @@ from .told_once import REFUSED
 INTERRUPTED = 75
 PROG = "launch.sh"
 
+_SECONDS_TO_STOP = 30
+"""What the agent of torch gives workers to end, before it kills them."""
+
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the flags before ``--``."""
@@ -211,6 +214,8 @@ class _Agent(local_elastic_agent.LocalElasticAgent):
         if self._failures:
             reason = _explanation(ChildFailedError("", self._failures))
         left = self._remaining_restarts
+        # A worker that waits for the lost one notices it later than this agent does.
+        self._deadline = time.monotonic() + _SECONDS_TO_STOP + self._options.timeout
         print(
             f"{PROG}: all workers start again from the newest checkpoint, as {reason} "
             f"({left} more restarts allowed)",
