@@ -11,15 +11,14 @@ import math
 import os
 import random
 from collections.abc import Sequence
-from itertools import groupby, islice, pairwise
+from itertools import groupby
 from typing import Protocol
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..rng import derive_seed
-from .distinct_draws import Draw, choose_distinct
+from .distinct_draws import distinct_copies
 from .segmentation import walk_of
 from .subword_model import read_model, require_pieces
 from .vocabulary import SENTENCEPIECE_MARK
@@ -78,6 +77,7 @@ class SubwordSampler:
         self._opens = ~self._is_text | (has_mark & (side == "start"))
         self._closes = ~self._is_text | (has_mark & (side == "end"))
         self._index = WordIndex(self._number)
+        self._codes = child_keys(np.arange(len(self.symbols)), np.zeros(1, np.int64))
 
     def sample(
         self,
@@ -128,23 +128,17 @@ class SubwordSampler:
             For each sentence R of (T',) int64; the sentence as it was given where the sample has
             more than ``max_tokens``.
         """
+        if not keys.size:
+            return [[] for _ in sentences]
         words, counts = self._words([ids.numpy() for ids in sentences])
-        ends = np.cumsum(counts)
-        tries = self._draw(words, ends - counts, counts, keys, range(1))
-        copies: list[list[Tensor] | None] = [None] * len(sentences)
-        pending, made = list(range(len(sentences))), 1
-        while pending:
-            attempts = ATTEMPTS if distinct else 1
-            for b in pending:
-                earlier = taken[b] if taken else ()
-                copies[b] = choose_distinct(tries[b], earlier, sentences[b], max_tokens, attempts)
-            pending = [b for b in pending if copies[b] is None]
-            first, count = (ends - counts)[pending], counts[pending]
-            more = self._draw(words, first, count, keys[pending], range(made, 2 * made))
-            for b, drawn in zip(pending, more, strict=True):
-                tries[b] = [a + new for a, new in zip(tries[b], drawn, strict=True)]
-            made *= 2
-        return [copy or [] for copy in copies]
+        first = np.cumsum(counts) - counts
+
+        def draw(chosen: np.ndarray, attempts: range) -> tuple[np.ndarray, np.ndarray]:
+            return self._draw(words, first[chosen], counts[chosen], keys[chosen], attempts)
+
+        taken = taken or [()] * len(sentences)
+        attempts = ATTEMPTS if distinct else 1
+        return distinct_copies(draw, sentences, taken, self._codes, max_tokens, attempts)
 
     def _words(self, sentences: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Split sentences: the numbers to draw all words by, and how many each sentence has.
@@ -190,22 +184,25 @@ class SubwordSampler:
         counts: np.ndarray,
         keys: np.ndarray,
         attempts: range,
-    ) -> list[list[list[Draw]]]:
-        """Return for each sentence and each of its keys the draws of some attempts."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Make the draws of sentences that `distinct_copies` asks for.
+
+        Args:
+            words: numbers of the words of all sentences.
+            first: (B,) int64, the first word of each sentence.
+            counts: (B,) int64, how many it has.
+            keys: (B, R) int64, of its copies.
+            attempts: numbers of the draws of each copy.
+        """
         num_rows = keys.shape[1] * len(attempts)
-        if not keys.size:
-            return [[] for _ in keys]
         rows = child_keys(keys[:, :, None], np.array(attempts)).ravel()
         first, counts = np.repeat(first, num_rows), np.repeat(counts, num_rows)
-        place = ranges(first, counts)
-        word_keys = child_keys(np.repeat(rows, counts), place - np.repeat(first, counts))
-        ids, lengths = self._draws.draw(words[place], word_keys)
+        place = ranges(np.zeros(len(counts), np.int64), counts)
+        word_keys = child_keys(np.repeat(rows, counts), place)
+        place += np.repeat(first, counts)
+        ids, lengths = self._draws.draw(words.take(place), word_keys)
         ends = np.concatenate([[0], np.cumsum(lengths)])[np.cumsum(counts)]
-        sizes, written = np.diff(ends, prepend=0).tolist(), ids.tobytes()
-        bounds = pairwise([0, *(ends * ids.itemsize).tolist()])
-        contents = [written[start:end] for start, end in bounds]
-        draws = zip(contents, torch.from_numpy(ids).split(sizes), strict=True)
-        return [[list(islice(draws, len(attempts))) for _ in each] for each in keys]
+        return ids, np.diff(ends, prepend=0)
 
 
 def copy_keys(

@@ -52,9 +52,10 @@ class WordDraws:
         self._numbers: dict[Hashable, int] = {}
         self._states: list[Any] = []
         self._slots = _GrowingArray(2)  # by state: its first slot, -1 until tabled; how many
-        # By slot: its own share of the slot, in units of 2**-BITS; the slot whose outcome has the
-        # rest; state after its own outcome, -1 at the end; the first of its ids; how many.
-        self._outcomes = _GrowingArray(5)
+        # By slot: the share of its own outcome, in units of 2**-BITS; whose outcome has the rest.
+        self._aliases = _GrowingArray(2)
+        # By slot: the state after its own outcome, -1 at the end; the first of its ids; how many.
+        self._outcomes = _GrowingArray(3)
         self._ids = _GrowingArray()
         self._long: list[Any] = []  # states in which long words begin
 
@@ -97,52 +98,72 @@ class WordDraws:
         Returns:
             (N,) int64, the ids of all samples, joined; (E,) int64, how many each has.
         """
-        places, states, met = np.arange(len(words)), words, []
-        long = words < 0
-        if long.any():
-            met.append((np.flatnonzero(long), self._walked_through(words[long], keys[long])))
-            places, states, keys = places[~long], words[~long], keys[~long]
-        slots = self._slots.filled[states]
-        while True:
-            # The highest bits of the keys, times the number of slots.
-            scaled = (keys >> (64 - BITS)) & (2**BITS - 1)
-            scaled *= slots[:, 1]
-            slot = slots[:, 0] + (scaled >> BITS)
-            outcomes = self._outcomes.filled
-            other = np.flatnonzero((scaled & (2**BITS - 1)) >= outcomes[slot, 0])
-            slot[other] = outcomes[slot[other], 1]
-            found = outcomes[slot]
-            met.append((places, found))
-            more = np.flatnonzero(found[:, 2] >= 0)
-            if not len(more):
-                break
-            places, states = places[more], found[more, 2]
-            keys = child_keys(keys[more], np.zeros(1, np.int64))
-            slots = self._slots_of(states)
-        return self._written(met, len(words))
+        long = np.flatnonzero(words < 0)
+        if len(long):
+            long_words, words = words[long], words.copy()
+            words[long] = self.add_fixed(())
+        states, first, count = self._step(words, keys)
+        if len(long):
+            first[long], count[long] = self._walk_through(long_words, keys[long])
+        num_ids, on = count, np.flatnonzero(states >= 0)
+        if len(on):
+            places, *more = self._go_on(on, states[on], keys[on])
+            num_ids = count + np.bincount(places, more[1], len(count)).astype(np.int64)
+            first, count = (
+                np.insert(old, places + 1, new)
+                for old, new in zip((first, count), more, strict=True)
+            )
+        return self._ids.filled.take(ranges(first, count)), num_ids
 
-    def _walked_through(self, words: np.ndarray, keys: np.ndarray) -> np.ndarray:
-        """Draw long words; return rows as those of ``_outcomes``."""
-        rows = []
+    def _go_on(
+        self, places: np.ndarray, states: np.ndarray, keys: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Walk to the end from some states.
+
+        Args:
+            places: (P,) int64, whose states they are, ascending.
+            states: (P,) int64.
+            keys: (P,) int64, those of the steps that led there.
+
+        Returns:
+            Of all steps, place by place: the place, where the ids begin, how many they are.
+        """
+        steps = []
+        while len(places):
+            keys = child_keys(keys, np.zeros(1, np.int64))
+            states, first, count = self._step(states, keys)
+            steps.append((places, first, count))
+            on = states >= 0
+            places, states, keys = places[on], states[on], keys[on]
+        places, first, count = (np.concatenate(column) for column in zip(*steps, strict=True))
+        order = np.argsort(places, kind="stable")
+        return places[order], first[order], count[order]
+
+    def _step(self, states: np.ndarray, keys: np.ndarray) -> np.ndarray:
+        """Take a step from each state: the state after it, where its ids begin, how many they are.
+
+        Returns:
+            (3, E) int64.
+        """
+        slots = self._slots_of(states)
+        # The highest bits of the keys, times the number of slots.
+        scaled = (keys >> (64 - BITS)) & (2**BITS - 1)
+        scaled *= slots[:, 1]
+        slot = slots[:, 0] + (scaled >> BITS)
+        scaled &= 2**BITS - 1
+        aliases = self._aliases.filled.take(slot, axis=0)
+        slot = np.where(scaled < aliases[:, 0], slot, aliases[:, 1])
+        return self._outcomes.filled.take(slot, axis=0).T
+
+    def _walk_through(self, words: np.ndarray, keys: np.ndarray) -> tuple[list[int], list[int]]:
+        """Draw long words; return where the ids of each begin, and how many they are."""
+        first, count = [], []
         for word, key in zip(words.tolist(), keys.tolist(), strict=True):
             ids = walk_through(self._walk, self._long[-2 - word], key)
-            rows.append((0, 0, -1, len(self._ids.filled), len(ids)))
+            first.append(len(self._ids.filled))
+            count.append(len(ids))
             self._ids.extend(ids)
-        return np.array(rows, np.int64)
-
-    def _written(
-        self, met: list[tuple[np.ndarray, np.ndarray]], num_words: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Join the ids of all steps, word by word."""
-        places, found = met[0]
-        if len(met) > 1:
-            places, found = (np.concatenate(steps) for steps in zip(*met, strict=True))
-            order = np.argsort(places, kind="stable")
-            places, found = places[order], found[order]
-        first, length = found[:, 3], found[:, 4]
-        # Sums of lengths stay far below 2**53, so that float64 holds them.
-        counts = np.bincount(places, length, minlength=num_words).astype(np.int64)
-        return self._ids.filled[ranges(first, length)], counts
+        return first, count
 
     def _number(self, state: Hashable) -> int:
         number = self._numbers.get(state)
@@ -154,23 +175,25 @@ class WordDraws:
 
     def _slots_of(self, states: np.ndarray) -> np.ndarray:
         """Return first slot and number of slots of states, after tabling those that are new."""
-        slots = self._slots.filled[states]
+        slots = self._slots.filled.take(states, axis=0)
         new = states[slots[:, 0] < 0]
         if len(new):
             for number in np.unique(new).tolist():
                 self._table(number, next_outcomes(self._walk, self._states[number]))
-            slots = self._slots.filled[states]
+            slots = self._slots.filled.take(states, axis=0)
         return slots
 
     def _table(self, number: int, outcomes: Sequence[Outcome]) -> None:
         first, first_id = len(self._outcomes.filled), len(self._ids.filled)
         ids: list[int] = []
-        rows = []
+        aliases, rows = [], []
         slots = alias_table([outcome.probability for outcome in outcomes])
         for (share, other), outcome in zip(slots, outcomes, strict=True):
             state = -1 if outcome.state is None else self._number(outcome.state)
-            rows.append((share, first + other, state, first_id + len(ids), len(outcome.ids)))
+            aliases.append((share, first + other))
+            rows.append((state, first_id + len(ids), len(outcome.ids)))
             ids += outcome.ids
+        self._aliases.extend(aliases)
         self._outcomes.extend(rows)
         self._ids.extend(ids)
         self._slots.filled[number] = first, len(rows)
