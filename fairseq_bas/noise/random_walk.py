@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .word_index import child_keys
+from .counter_hash import child_keys
 
 OPEN = 2.0**-8
 """Outcomes of a word are worked out until the rest has at most this probability in all,"""

@@ -15,15 +15,18 @@ from itertools import groupby
 from typing import Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..rng import derive_seed
+from .counter_hash import child_keys
 from .distinct_draws import distinct_copies
+from .joined_rows import ranges
 from .segmentation import walk_of
 from .subword_model import read_model, require_pieces
 from .vocabulary import SENTENCEPIECE_MARK
 from .word_draws import WordDraws
-from .word_index import WordIndex, child_keys, ranges
+from .word_index import WordIndex
 
 ATTEMPTS = 16
 """Draws for one copy before it may equal another: short sentences have few segmentations."""
@@ -130,7 +133,7 @@ class SubwordSampler:
         """
         if not keys.size:
             return [[] for _ in sentences]
-        words, counts = self._words([ids.numpy() for ids in sentences])
+        words, counts = self._words(sentences)
         first = np.cumsum(counts) - counts
 
         def draw(chosen: np.ndarray, attempts: range) -> tuple[np.ndarray, np.ndarray]:
@@ -140,15 +143,15 @@ class SubwordSampler:
         attempts = ATTEMPTS if distinct else 1
         return distinct_copies(draw, sentences, taken, self._codes, max_tokens, attempts)
 
-    def _words(self, sentences: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def _words(self, sentences: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray]:
         """Split sentences: the numbers to draw all words by, and how many each sentence has.
 
         What is no text counts as a word that is written in one way.
         """
         if self._draws.make_room():
             self._index.clear()
-        lengths = np.array([len(ids) for ids in sentences], np.int64)
-        ids = np.concatenate([np.empty(0, np.int64), *sentences])
+        lengths = np.array([ids.numel() for ids in sentences], np.int64)
+        ids = torch.cat(list(sentences)).numpy()
         begins = self._opens[ids]
         begins[1:] |= self._closes[ids[:-1]]
         ends = np.cumsum(lengths)
@@ -163,7 +166,7 @@ class SubwordSampler:
         return self._draws.add("".join([self.symbols[i] for i in ids]))
 
     def _without_refused(
-        self, numbers: np.ndarray, counts: np.ndarray, sentences: Sequence[np.ndarray]
+        self, numbers: np.ndarray, counts: np.ndarray, sentences: Sequence[Tensor]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Keep runs of text as they are stored that have a word which the model cannot write."""
         if not (numbers == -1).any():

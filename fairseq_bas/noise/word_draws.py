@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from .alias_table import BITS, alias_table
+from .counter_hash import child_keys
+from .joined_rows import GrowingArray, ranges
 from .random_walk import Outcome, Walk, likeliest, next_outcomes, walk_through
-from .word_index import child_keys, ranges
 
 LIMIT = 1 << 21
 """Outcomes that are tabled before that starts anew; they are no part of what is drawn."""
@@ -51,12 +52,12 @@ class WordDraws:
     def _clear(self) -> None:
         self._numbers: dict[Hashable, int] = {}
         self._states: list[Any] = []
-        self._slots = _GrowingArray(2)  # by state: its first slot, -1 until tabled; how many
+        self._slots = GrowingArray(2)  # by state: its first slot, -1 until tabled; how many
         # By slot: the share of its own outcome, in units of 2**-BITS; whose outcome has the rest.
-        self._aliases = _GrowingArray(2)
+        self._aliases = GrowingArray(2)
         # By slot: the state after its own outcome, -1 at the end; the first of its ids; how many.
-        self._outcomes = _GrowingArray(3)
-        self._ids = _GrowingArray()
+        self._outcomes = GrowingArray(3)
+        self._ids = GrowingArray()
         self._long: list[Any] = []  # states in which long words begin
 
     def make_room(self) -> bool:
@@ -197,24 +198,3 @@ class WordDraws:
         self._outcomes.extend(rows)
         self._ids.extend(ids)
         self._slots.filled[number] = first, len(rows)
-
-
-class _GrowingArray:
-    """Rows of int64 that are added at the end, in room that doubles."""
-
-    def __init__(self, *shape: int):
-        self._room, self._size = np.empty((1024, *shape), np.int64), 0
-
-    @property
-    def filled(self) -> np.ndarray:
-        return self._room[: self._size]
-
-    def extend(self, rows: Sequence[Any]) -> None:
-        needed = self._size + len(rows)
-        if needed > len(self._room):
-            room = np.empty((max(needed, 2 * len(self._room)), *self._room.shape[1:]), np.int64)
-            room[: self._size] = self.filled
-            self._room = room
-        if len(rows):
-            self._room[self._size : needed] = rows
-        self._size = needed

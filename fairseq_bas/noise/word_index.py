@@ -1,15 +1,18 @@
 """Find the numbers of words, many at once.
 
-Shapes: N ids of all words, joined, W words, K words that are known.
+Shapes: N ids of all words, joined, W words.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
-from .keyed import GOLDEN_GAMMA, MULTIPLIERS
+from .counter_hash import child_keys
+from .joined_rows import GrowingArray, ranges
 
-_MULTIPLIERS = np.array(MULTIPLIERS).view(np.uint64)
+_SMALLEST_TABLE = 1 << 10
+_SLOTS_A_WORD = 4
+_UNKNOWN = -(2**63)  # no number
 
 
 class WordIndex:
@@ -32,10 +35,13 @@ class WordIndex:
     def clear(self) -> None:
         """Forget all words."""
         self._numbers: dict[bytes, int] = {}
-        self._hashes = np.empty(0, np.int64)
-        # By hash: the number of the word, the first of its ids among those kept, how many.
-        self._words = np.empty((0, 3), np.int64)
-        self._ids = np.empty(0, np.int64)
+        # Of each kept word: its hash, its number, the first of its ids, how many. No word has a
+        # length of -1, so the first row is what is found where nothing is kept.
+        self._kept = GrowingArray(4)
+        self._kept.extend([(0, _UNKNOWN, 0, -1)])
+        self._ids = GrowingArray()
+        # Rows of kept words, each at the first free place from its hash on.
+        self._table = np.zeros(_SMALLEST_TABLE, np.int64)
 
     def find(self, ids: np.ndarray, begins: np.ndarray) -> np.ndarray:
         """Return the number of each word.
@@ -54,30 +60,39 @@ class WordIndex:
         places = np.arange(len(ids)) - np.repeat(begins, lengths)
         hashes = np.add.reduceat(child_keys(ids, places), begins)
         numbers = self._look_up(hashes, ids, begins, lengths)
-        new = np.flatnonzero(numbers < -1)
+        new = np.flatnonzero(numbers == _UNKNOWN)
         if len(new):
             words = [ids[b : b + n] for b, n in zip(begins[new], lengths[new], strict=True)]
             numbers[new] = [self._add(word) for word in words]
-            self._insert(hashes[new], numbers[new], words)
+            for key, number, word in zip(hashes[new].tolist(), numbers[new], words, strict=True):
+                self._keep(key, number, word)
         return numbers
 
     def _look_up(
         self, hashes: np.ndarray, ids: np.ndarray, begins: np.ndarray, lengths: np.ndarray
     ) -> np.ndarray:
-        """Return the numbers of known words, and -2 for others."""
-        if not len(self._hashes):
-            return np.full(len(begins), -2)
-        found = np.searchsorted(self._hashes, hashes)
-        found[found == len(self._hashes)] = 0
-        words = self._words[found]
-        same = (self._hashes[found] == hashes) & (words[:, 2] == lengths)
-        kept = self._ids[ranges(np.where(same, words[:, 1], 0), np.where(same, lengths, 0))]
+        """Return the numbers of words that are kept, and of others that they are unknown."""
+        known, numbers, first, length = self._kept.filled.take(self._rows(hashes), axis=0).T
+        same = (known == hashes) & (length == lengths)
+        kept = self._ids.filled.take(ranges(first[same], length[same]))
         theirs = ids if same.all() else ids[np.repeat(same, lengths)]
-        numbers = np.where(same, words[:, 0], -2)
+        numbers = np.where(same, numbers, _UNKNOWN)
         if not np.array_equal(kept, theirs):
             differs = np.repeat(np.flatnonzero(same), lengths[same])[kept != theirs]
-            numbers[differs] = -2
+            numbers[differs] = _UNKNOWN
         return numbers
+
+    def _rows(self, hashes: np.ndarray) -> np.ndarray:
+        """Return the rows that have the hashes; 0 where none has."""
+        mask, known = len(self._table) - 1, self._kept.filled[:, 0]
+        slots = hashes & mask
+        rows = self._table.take(slots)
+        others = np.flatnonzero((known.take(rows) != hashes) & (rows > 0))
+        while len(others):
+            slots[others] = (slots[others] + 1) & mask
+            rows[others] = found = self._table.take(slots[others])
+            others = others[(known.take(found) != hashes[others]) & (found > 0)]
+        return rows
 
     def _add(self, word: np.ndarray) -> int:
         content = word.tobytes()
@@ -85,63 +100,23 @@ class WordIndex:
             self._numbers[content] = self._number_of(word)
         return self._numbers[content]
 
-    def _insert(self, hashes: np.ndarray, numbers: np.ndarray, words: list[np.ndarray]) -> None:
-        """Keep new words, but those whose hash another word has."""
-        hashes, chosen = np.unique(hashes, return_index=True)
-        at = np.searchsorted(self._hashes, hashes)
-        if len(self._hashes):
-            free = self._hashes[np.minimum(at, len(self._hashes) - 1)] != hashes
-            hashes, chosen, at = hashes[free], chosen[free], at[free]
-        lengths = np.array([len(words[i]) for i in chosen], np.int64)
-        first = len(self._ids) + np.cumsum(lengths) - lengths
-        rows = np.stack((numbers[chosen], first, lengths), axis=1)
-        self._ids = np.concatenate([self._ids, *(words[i] for i in chosen)])
-        self._hashes = np.insert(self._hashes, at, hashes)
-        self._words = np.insert(self._words, at, rows, axis=0)
+    def _keep(self, key: int, number: int, word: np.ndarray) -> None:
+        """Keep a word, unless its hash belongs to one that is kept."""
+        if self._rows(np.array([key]))[0]:
+            return
+        self._kept.extend([(key, number, len(self._ids.filled), len(word))])
+        self._ids.extend(word)
+        count = len(self._kept.filled)
+        if _SLOTS_A_WORD * count > len(self._table):
+            self._table = np.zeros(2 * len(self._table), np.int64)
+            for row in range(1, count):
+                self._place(row)
+        else:
+            self._place(count - 1)
 
-
-def child_keys(keys: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Derive a key from each key and number.
-
-    Args:
-        keys: (E,) int64.
-        numbers: (E,) int64, or of a shape that goes with ``keys``; not below 0.
-
-    Returns:
-        int64, of the shape that both have together.
-
-    The first number that SplitMix64 makes from the seed 0:
-
-    >>> hex(child_keys(np.array([0]), np.array([0])).item() % 2**64)
-    '0xe220a8397b1dcdaf'
-    """
-    return _mix((keys + (numbers + 1) * GOLDEN_GAMMA).view(np.uint64)).view(np.int64)
-
-
-def _mix(x: np.ndarray) -> np.ndarray:
-    """Scramble uint64 numbers in place, as `keyed.mix` does; here torch would be slower."""
-    shifted = np.empty_like(x)
-    for places, factor in zip((30, 27), _MULTIPLIERS, strict=True):
-        np.right_shift(x, np.uint64(places), out=shifted)
-        x ^= shifted
-        x *= factor
-    np.right_shift(x, np.uint64(31), out=shifted)
-    x ^= shifted
-    return x
-
-
-def ranges(first: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """Join ranges of whole numbers.
-
-    >>> ranges(np.array([5, 8, 1]), np.array([2, 0, 3])).tolist()
-    [5, 6, 1, 2, 3]
-    """
-    if not length.all():
-        first, length = first[length > 0], length[length > 0]
-    if not len(length):
-        return np.empty(0, np.int64)
-    ends = np.cumsum(length)
-    steps = np.ones(ends[-1], np.int64)
-    steps[0] = first[0]
-    steps[ends[:-1]] = first[1:] - (first[:-1] + length[:-1] - 1)
-    return np.cumsum(steps, out=steps)
+    def _place(self, row: int) -> None:
+        mask = len(self._table) - 1
+        slot = int(self._kept.filled[row, 0]) & mask
+        while self._table[slot]:
+            slot = (slot + 1) & mask
+        self._table[slot] = row
