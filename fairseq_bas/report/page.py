@@ -118,13 +118,13 @@ def _scores(scores: Scores) -> Markup:
     for system in scores.systems:
         cells: list[object] = [system.name]
         for metric in scores.metrics:
-            cells += _score_cells(system.metrics[metric])
+            cells += _score_cells(metric, system.metrics[metric], baseline.metrics[metric])
         rows.append(cells)
     lines = [f"Test set: {scores.source}."]
     if scores.test != "none":
         lines.append(
             f"± is half of the 95 % interval, p is against {baseline.name} (paired {scores.test}, "
-            f"{scores.trials} trials); * p < 0.05."
+            f"{scores.trials} trials); * p < 0.05, bold where it is also better."
         )
     lower = [metric for metric in scores.metrics if metric in LOWER_IS_BETTER]
     if lower:
@@ -143,13 +143,15 @@ def _scores(scores: Scores) -> Markup:
     )
 
 
-def _score_cells(metric: MetricScore) -> list[object]:
-    ci = "" if metric.ci is None else f"{metric.ci:.2f}"
+def _score_cells(name: str, own: MetricScore, baseline: MetricScore) -> list[object]:
+    ci = "" if own.ci is None else f"{own.ci:.2f}"
     p_value = ""
-    if metric.p_value is not None:
-        p_value = f"{metric.p_value:.4f}{'*' if metric.significant else ''}"
-    score = f"{metric.score:.2f}"
-    return [tag("b", score) if metric.significant else score, ci, p_value]
+    if own.p_value is not None:
+        p_value = f"{own.p_value:.4f}{'*' if own.significant else ''}"
+    score = f"{own.score:.2f}"
+    gain = own.score - baseline.score
+    is_better = own.significant and (gain < 0 if name in LOWER_IS_BETTER else gain > 0)
+    return [tag("b", score) if is_better else score, ci, p_value]
 
 
 def _events(runs: Sequence[TrainingRun]) -> Markup:

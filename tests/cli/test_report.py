@@ -209,6 +209,28 @@ def test_scores_from_a_file_and_from_translations(tmp_path):
     assert "second" in text and "paired bootstrap" in text
 
 
+def test_bold_is_what_differs_and_is_better(tmp_path):
+    values = {"a": (20, 70, None), "b": (21, 69, 0.01), "c": (19, 71, 0.01), "d": (22, 68, 0.2)}
+    systems = [
+        {
+            "name": name,
+            "metrics": {
+                metric: {"score": score, "signature": "nrefs:1", "p_value": p_value}
+                for metric, score in (("BLEU", bleu), ("TER", ter))
+            },
+        }
+        for name, (bleu, ter, p_value) in values.items()
+    ]
+    scores = {"test": {"type": "bootstrap", "trials": 1000}, "systems": systems}
+    (tmp_path / "scores.json").write_text(json.dumps(scores))
+    run, out = write_run(tmp_path / "run", whole_run()), tmp_path / "out.html"
+    assert report(run, "--out", out, "--no-png", "--scores", tmp_path / "scores.json") == 0
+    cells = re.findall(r"<td[^>]*>(<b>)?(\d\d\.00)(?:</b>)?</td>", out.read_text(encoding="utf-8"))
+    bold = {score for is_bold, score in cells if is_bold}
+    assert {score for _, score in cells} == {f"{n}.00" for n in (*range(19, 23), *range(68, 72))}
+    assert bold == {"21.00", "69.00"}
+
+
 def test_refusals_are_one_line(tmp_path, capsys, monkeypatch):
     run = write_run(tmp_path / "run", whole_run())
     other = write_run(tmp_path / "x" / "run", whole_run())
