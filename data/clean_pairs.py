@@ -137,6 +137,25 @@ def choose(count: int, missing: Sequence[str], valid_every: int | None) -> Calla
     return split_of
 
 
+class HeldOut:
+    """Know the letters of all sentences that must not be trained on."""
+
+    def __init__(self) -> None:
+        self._sides: tuple[set[int], set[int]] = (set(), set())
+
+    def add(self, pairs: Iterator[Pair]) -> None:
+        """Hold out pairs."""
+        for pair in pairs:
+            for side, text in zip(self._sides, pair, strict=True):
+                side.add(letters(text))
+
+    def without(self, pairs: Iterator[Pair]) -> Iterator[Pair]:
+        """Yield the pairs of which neither side is held out."""
+        for pair in pairs:
+            if not any(letters(t) in side for t, side in zip(pair, self._sides, strict=True)):
+                yield pair
+
+
 def clean(raw: Path, out: Path, rules: Rules, valid_every: int | None = None) -> dict[str, int]:
     """Write the cleaned text.
 
@@ -152,9 +171,7 @@ def clean(raw: Path, out: Path, rules: Rules, valid_every: int | None = None) ->
     Raises:
         CorpusError: the text cannot be used; says why.
     """
-    given = ["test", *sorted(path.stem for path in raw.glob("test[1-9].src"))]
-    given = [split for split in ["valid", *given] if (raw / f"{split}.src").exists()]
-    missing = [split for split in ("valid", "test") if split not in given]
+    given, missing = given_and_missing(raw)
     if valid_every and missing != ["valid"]:
         raise CorpusError("--valid-every is for a text with a test set and without valid")
     counts = {"raw": sum(1 for _ in read_pairs(raw, "train")), "train": 0}
@@ -162,27 +179,27 @@ def clean(raw: Path, out: Path, rules: Rules, valid_every: int | None = None) ->
     good = sum(1 for _ in good_pairs(raw, rules)) if by_runs else 0
     split_of = choose(good, missing, valid_every)
     out.mkdir(parents=True)
-    held: tuple[set[int], set[int]] = (set(), set())
-
-    def hold(split: str, pairs: Iterator[Pair], but: Callable[[Pair], bool]) -> None:
-        counts[split] = write(out, split, (pair for pair in pairs if not but(pair)))
-        for pair in read_pairs(out, split):
-            for side, text in zip(held, pair, strict=True):
-                side.add(letters(text))
-
-    def is_held(pair: Pair) -> bool:
-        return any(letters(text) in side for text, side in zip(pair, held, strict=True))
-
+    held = HeldOut()
     for split in given:
-        hold(split, ((rules.tidied(s), t) for s, t in read_pairs(raw, split)), lambda pair: False)
-    for split in reversed(missing):  # test first, so that no pair of valid is in it
-        hold(split, in_split(good_pairs(raw, rules), split_of, split), is_held)
-    train = in_split(good_pairs(raw, rules), split_of, "train")
-    counts["train"] = write(out, "train", (pair for pair in train if not is_held(pair)))
+        pairs = ((rules.tidied(source), target) for source, target in read_pairs(raw, split))
+        counts[split] = write(out, split, pairs)
+        held.add(read_pairs(out, split))
+    for split in [*reversed(missing), "train"]:  # test first, so that no pair of valid is in it
+        pairs = in_split(good_pairs(raw, rules), split_of, split)
+        counts[split] = write(out, split, held.without(pairs))
+        if split != "train":
+            held.add(read_pairs(out, split))
     empty = [split for split, count in counts.items() if count == 0]
     if empty:
         raise CorpusError(f"no pair is left in {', '.join(empty)}; give more text, or allow more")
     return counts
+
+
+def given_and_missing(raw: Path) -> tuple[list[str], list[str]]:
+    """Return the splits to hold out that a text has, and those to take from its training text."""
+    tests = ["test", *sorted(path.stem for path in raw.glob("test[1-9].src"))]
+    given = [split for split in ["valid", *tests] if (raw / f"{split}.src").exists()]
+    return given, [split for split in ("valid", "test") if split not in given]
 
 
 def in_split(pairs: Iterator[Pair], split_of: Callable[[int], str], split: str) -> Iterator[Pair]:
