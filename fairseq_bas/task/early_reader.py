@@ -42,3 +42,18 @@ class EarlyReader:
             next(read) if is_there else float(value)
             for value, is_there in zip(values, on_device, strict=True)
         ]
+
+
+def mean_loss(logs, numbers):
+    """Return nats per target token of the distinct batch, or None where a loss logs neither.
+
+    Args:
+        logs: the logging outputs of all micro-batches and workers.
+        numbers: returns a list of logged values as floats.
+    """
+    key = "nll_loss" if "nll_loss" in logs[0] else "loss"
+    if key not in logs[0]:
+        return None
+    read = numbers([log.get("ntokens", 0) for log in logs] + [log[key] for log in logs])
+    tokens, loss = sum(read[: len(logs)]), sum(read[len(logs) :])
+    return loss / tokens if tokens else None

@@ -3,7 +3,7 @@
 from ..errors import refuse_with
 from ..resilience.divergence_guard import DivergenceGuard
 from ..resilience.rollback import COMPANION
-from .large_batch import mean_loss
+from .early_reader import mean_loss
 
 
 class GuardedUpdate:

@@ -24,7 +24,8 @@ from .batch_checks import (
     reference_batch,
 )
 from .curvature import Curvature
-from .early_reader import EarlyReader
+from .early_reader import EarlyReader, mean_loss
+from .followed_lr import FollowedLr
 from .gradient_measurement import GradientMeasurement
 
 logger = logging.getLogger(__name__)
@@ -56,14 +57,12 @@ class LargeBatch:
         needs_curvature = "curvature" in controller.needs
         self.curvature = Curvature(controller) if needs_curvature else None
         self.reader = EarlyReader()
-        self.scheduler = None
+        self.learning_rate = FollowedLr(self.planner, self.measurement)
         self._trainer = None
         self._max_tokens = cfg.bas_max_tokens_per_pass
         self._readers = 1
         self._is_alone = False
-        self._used_lr = 0.0
         self._warned = False
-        self._base_ema_decay = None
         if self.is_scheduled:
             check_alone(cfg)
         check_passes(cfg, controller, replica_plan)
@@ -96,17 +95,7 @@ class LargeBatch:
         if self.curvature is not None:
             with refuse_with():
                 self.curvature.begin_run(task, trainer)
-        self.scheduler = trainer.lr_scheduler
-        if hasattr(self.scheduler, "begin_run"):
-            self.scheduler.begin_run(task)
-        elif self.planner.controller.couples_lr or self.planner.controller.follows_decay:
-            name = self.planner.controller.name
-            with refuse_with():
-                raise ValueError(
-                    f"--bas-batch-schedule {name} moves the learning rate together with the batch, "
-                    "which needs one of this plugin's schedules; pass --lr-scheduler bas_scaled, "
-                    "with --bas-base-schedule for the one you have"
-                )
+        self.learning_rate.begin_run(task, trainer)
 
     def attach_scheduler(self, scheduler):
         """Take the schedule of the learning rate, or refuse it.
@@ -119,6 +108,11 @@ class LargeBatch:
         if getattr(scheduler, "needs_measurements", False) or by_effect:
             flag = "--bas-scale-by effective" if by_effect else f"--lr-scheduler {scheduler.name}"
             self.measurement.require(flag)
+
+    @property
+    def scheduler(self):
+        """Return the schedule of the learning rate, None before training."""
+        return self.learning_rate.scheduler
 
     # -- what schedules ask -------------------------------------------------------------------
 
@@ -150,15 +144,7 @@ class LargeBatch:
         self.measurement.begin_update(update_num, trainer.get_model().parameters())
         if self.measurement.active:
             self.measurement.loss_scale = _loss_scale(trainer.optimizer)
-        if hasattr(self.scheduler, "kappa") or hasattr(self.scheduler, "observe_loss"):
-            trainer.lr_step_update()
-        self._used_lr = trainer.get_lr()
-        rule = getattr(self.scheduler, "rule", None)
-        if rule is not None and trainer.cfg.ema.store_ema:
-            if self._base_ema_decay is None:
-                self._base_ema_decay = trainer.cfg.ema.ema_decay
-            kappa = self.scheduler.kappa(self.planner.plan)
-            trainer.ema.config.ema_decay = rule.ema_decay(self._base_ema_decay, kappa)
+        self.learning_rate.before_update(trainer)
 
     def parts(self, sample):
         """Return the parts that a micro-batch is to be run in."""
@@ -173,15 +159,7 @@ class LargeBatch:
     def clip_norm(self, clip_norm):
         """Return the norm to clip the gradient of this update at; its logs are complete."""
         self.reader.mark()
-        rule = getattr(self.scheduler, "rule", None)
-        if rule is None or clip_norm <= 0:
-            return clip_norm
-        tracker, planner = self.measurement.tracker, self.planner
-        noise_to_signal = None
-        if tracker.noise_scale is not None:
-            reference = planner.base.target_tokens / planner.kappa_of_base
-            noise_to_signal = tracker.noise_scale / reference
-        return rule.clip_norm(clip_norm, self.scheduler.kappa(planner.plan), noise_to_signal)
+        return self.learning_rate.clip_norm(clip_norm)
 
     def observe_gradient_norm(self, norm):
         """Take the norm of the whole gradient of a measured update, before it was clipped.
@@ -215,7 +193,7 @@ class LargeBatch:
         planner.observe(
             Measured(
                 trainer.get_num_updates(),
-                self._used_lr,
+                self.learning_rate.used,
                 loss,
                 latest.variance if latest else None,
                 latest.squared_gradient if latest else None,
@@ -224,12 +202,7 @@ class LargeBatch:
         if self.curvature is not None:
             self.curvature.after_update(planner)
         self._log(replicas)
-        if hasattr(self.scheduler, "observe_update"):
-            self.scheduler.observe_update()
-        if hasattr(self.scheduler, "observe_loss") and loss is not None:
-            self.scheduler.observe_loss(trainer.get_num_updates(), loss)
-        if getattr(self.scheduler, "finished", False):
-            trainer.cfg.optimization.max_update = trainer.get_num_updates()
+        self.learning_rate.after_update(trainer, loss)
 
     def _observe_gradients(self, logs, replicas):
         sums = {key: sum(float(log[key]) for log in logs) for key in MOMENTS if key in logs[0]}
@@ -249,9 +222,7 @@ class LargeBatch:
 
     def _log(self, replicas):
         plan, tracker = self.planner.plan, self.measurement.tracker
-        if hasattr(self.scheduler, "kappa"):
-            # fairseq logs what holds for the next update, whose plan is not known yet.
-            metrics.log_scalar("lr", self._used_lr, weight=0, priority=300)
+        self.learning_rate.log()
         values = {"kappa": plan.kappa} if self.says_kappa else {}
         if tracker.noise_scale is not None:
             values["noise_scale"] = tracker.noise_scale
@@ -271,18 +242,3 @@ def _loss_scale(optimizer):
     if hasattr(scaler, "get_scale"):
         return float(scaler.get_scale())
     return float(getattr(scaler, "loss_scale", 1.0))
-
-
-def mean_loss(logs, numbers):
-    """Return nats per target token of the distinct batch, or None where a loss logs neither.
-
-    Args:
-        logs: the logging outputs of all micro-batches and workers.
-        numbers: returns a list of logged values as floats.
-    """
-    key = "nll_loss" if "nll_loss" in logs[0] else "loss"
-    if key not in logs[0]:
-        return None
-    read = numbers([log.get("ntokens", 0) for log in logs] + [log[key] for log in logs])
-    tokens, loss = sum(read[: len(logs)]), sum(read[len(logs) :])
-    return loss / tokens if tokens else None
