@@ -3,7 +3,9 @@
 Shapes: T time steps, B rows, I input, H hidden.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +14,37 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 LayerState = tuple[Tensor, Tensor]
 
 
+Layer = Callable[..., tuple[Tensor, LayerState]]
+
+
+def _in_a_precision_that_can_run(layer: Layer) -> Layer:
+    """Leave autocast for layers that this CPU cannot run in its precision.
+
+    Without AVX-512 oneDNN has no LSTM in half precision, but torch asks it for one and fails.
+    """
+
+    @functools.wraps(layer)
+    def run(
+        x: Tensor, state: LayerState, weights: Sequence[Tensor], *rest: Any
+    ) -> tuple[Tensor, LayerState]:
+        if not _lacks_half_kernel(x):
+            return layer(x, state, weights, *rest)
+        dtype = weights[0].dtype
+        with torch.autocast("cpu", enabled=False):
+            return layer(x.to(dtype), tuple(part.to(dtype) for part in state), weights, *rest)
+
+    return run
+
+
+def _lacks_half_kernel(x: Tensor) -> bool:
+    if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return False
+    if torch.get_autocast_dtype("cpu") == torch.bfloat16:
+        return not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return not torch.ops.mkldnn._is_mkldnn_fp16_supported()
+
+
+@_in_a_precision_that_can_run
 def fused_lstm(
     x: Tensor, state: LayerState, weights: Sequence[Tensor]
 ) -> tuple[Tensor, LayerState]:
@@ -30,6 +63,7 @@ def fused_lstm(
     return output, (h.squeeze(0), c.squeeze(0))
 
 
+@_in_a_precision_that_can_run
 def padded_lstm(
     x: Tensor, state: LayerState, weights: Sequence[Tensor], padding: Tensor
 ) -> tuple[Tensor, LayerState]:

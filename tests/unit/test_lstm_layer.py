@@ -149,12 +149,21 @@ def test_half_precision_trains(dtype, rates):
     assert all(p.grad.isfinite().all() and p.grad.any() for p in half.parameters())
 
 
+@pytest.mark.parametrize("padded", [None, 0, 2])
 @pytest.mark.parametrize("rates", [{"weight_drop": 0.5}, {"zoneout_hidden": 0.3}])
-def test_autocast_trains(rates):
+def test_autocast_trains(rates, padded):
+    """On CPUs that have a kernel for it and on others; rows as long as each other, and not."""
     layer, _ = layer_and_lstm(torch.float32, **rates)
     x, state = inputs(torch.float32)
+    padding = None
+    if padded is not None:
+        padding = torch.zeros(T, B, dtype=torch.bool)
+        padding[T - padded :, 0] = True
+    expected, _ = layer.eval()(x, state, padding=padding)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        output, after = layer(x, state)
+        output, _ = layer(x, state, padding=padding)
+        torch.testing.assert_close(output.float(), expected, rtol=0.05, atol=0.03)
+        output, after = layer.train()(x, state, padding=padding)
         again, _ = layer(output.new_zeros(T, B, INPUT), after)
     (output.sum() + again.sum()).backward()
     assert all(p.grad.dtype == torch.float32 and p.grad.any() for p in layer.parameters())
