@@ -13,17 +13,13 @@ SIZES = (2**14, 2**17, 2**20, 2**22, 2**24)  # bytes of the all-reduces
 
 
 def measure_together(rank: int, world: int, side: Side, args: argparse.Namespace) -> dict[str, Any]:
-    """Measure contention, then all-reduces.
-
-    The processes train each for itself, but wait for each other after every update, as workers do.
-    So what they lose in turns, to a core that is slow for a moment, counts each time.
-    """
+    """Measure contention, the processes training each for itself, then all-reduces."""
     ratios = []
     for turn in range(args.rounds + 1):
         distributed.barrier()
         alone = _same_update(side, args.updates) if rank == 0 else 0.0
         distributed.barrier()
-        together = _same_update(side, args.updates, wait=True)
+        together = _same_update(side, args.updates)
         if turn > 0 and rank == 0:
             ratios.append(together / alone)
     times = [all_reduce_time(size, args) for size in SIZES]
@@ -42,22 +38,14 @@ def measure_together(rank: int, world: int, side: Side, args: argparse.Namespace
     }
 
 
-def _same_update(side: Side, updates: int, wait: bool = False) -> float:
-    """Train on one batch again and again, without loading; return seconds.
-
-    Args:
-        side: what trains.
-        updates: how often.
-        wait: for all processes after every update.
-    """
+def _same_update(side: Side, updates: int) -> float:
+    """Train on one batch again and again, without loading and without others; return seconds."""
     if not hasattr(side, "same"):
         side.same = next(side.updates)  # type: ignore[attr-defined]
     start = now()
     for _ in range(updates):
         side.trainer.set_num_updates(1)
         side.trainer.train_step(side.same)  # type: ignore[attr-defined]
-        if wait:
-            distributed.barrier()
     return now() - start
 
 
