@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_figure import draw
-from scaling_machine import add_machine_flags, given_machine
+from scaling_machine import add_machine_flags, contention_of, given_machine
 from scaling_predict import compare_with_text, jobs, predict
 from scaling_report import check_table, conclusion, grid, parts_table, short
 
@@ -144,6 +144,7 @@ def measure_here(args: argparse.Namespace) -> dict[str, Any]:
         "torch": torch.__version__,
     }
     parts = measure(args)
+    parts["contention"] = contention_of(parts, host)
     rows = []
     if args.check:
         machine, _ = given_machine(parts, host, None)

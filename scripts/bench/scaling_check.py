@@ -1,7 +1,8 @@
 """Compare predictions with training: 1, 2 and 4 processes, every placement, M = 1, 2 and 4.
 
-Nothing of what is measured here went into the prediction. Processes train with the real task and
-trainer, gradients added up by gloo (nccl between CUDA devices) after the last pass.
+Nothing of what is measured here went into the prediction, and the job that contention was fitted to
+does not count. Processes train with the real task and trainer, gradients added up by gloo (nccl
+between CUDA devices) after the last pass.
 """
 
 import argparse
@@ -58,6 +59,7 @@ def check(machine: Machine, args: argparse.Namespace) -> list[dict[str, Any]]:
             row = _row(vars(job).copy(), update.total, seconds, vars(update))
             row["predicted_ratio"] = update.total / first
             row["measured_ratio"] = statistics.median(ratios)
+            row["fitted"] = job == Job(machine.parts.contention_of) and processes > 1
             rows.append(row)
         if processes > 1:
             crowding = max(1.0, processes / machine.cores)

@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from scaling_model import Cost, Machine, Parts
-from scaling_network import Link, Network
+from scaling_job import Job
+from scaling_model import Cost, Machine, Parts, update_seconds
+from scaling_network import Link, Network, all_reduce_seconds
 
 # flag: (part, unit in seconds or bytes, help)
 GIVEN = {
@@ -79,6 +80,27 @@ def given_machine(
     )
     _refuse(machine, given)
     return machine, _assumptions(machine, given, mean)
+
+
+def contention_of(found: Mapping[str, Any], host: Mapping[str, Any]) -> float:
+    """Return by how much workers slow each other down, from an update that they made together.
+
+    All that an update does but its traffic is multiplied by it, so one update tells it.
+
+    Args:
+        found: parts as measured, with the seconds of that update, ``together``.
+        host: what they were measured on.
+    """
+    if not found["network"]:
+        return 1.0
+    machine, _ = given_machine({**found, "contention": 1.0}, host, None)
+    workers = found["network"]["workers"]
+    network = dataclasses.replace(machine.network, per_machine=workers)
+    update = update_seconds(dataclasses.replace(machine, network=network), Job(workers))
+    crowding = max(1.0, workers / machine.cores)
+    gradient = all_reduce_seconds(machine.parts.gradient_bytes, workers, network)
+    traffic = update.messages + crowding * gradient
+    return max(1.0, (found["together"] - traffic) / (update.total - traffic))
 
 
 def _parts(found: Mapping[str, Any], given: Mapping[str, Any]) -> Parts:

@@ -1,7 +1,7 @@
 """Measure the parts of an update that a process does without others.
 
 Parts are timed each on their own: calls of the task on batches of chosen sizes, not the training
-that ``scaling_check`` compares predictions with.
+that ``scaling_check`` compares predictions with, but for the one number of ``scaling_together``.
 """
 
 import argparse
@@ -36,11 +36,12 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 def measure_worker(rank: int, world: int, args: argparse.Namespace) -> dict[str, Any]:
     """Be one of the processes: the first measures alone, then all of them at once."""
-    side = Side(args, *worker_flags(0, 1), "--bas-replicas", _schedule())
-    found = measure_alone(side, args) if rank == 0 else {}
+    found: dict[str, Any] = {}
+    if rank == 0:
+        found = measure_alone(Side(args, *worker_flags(0, 1), "--bas-replicas", _schedule()), args)
     distributed.barrier()
     if world > 1:
-        found |= measure_together(rank, world, side, args)
+        found |= measure_together(rank, world, args)
     return found
 
 

@@ -57,13 +57,14 @@ def check_table(rows: Rows) -> str:
             f"{row['workers']:>9}  {row['placement']:17}{copies:>3}"
             f"{1e3 * row['predicted']:9.1f} ms{1e3 * row['measured']:9.1f} ms{row['error']:+7.0%}"
             f"{ratio}  ({1e3 * row['least']:.1f} to {1e3 * row['most']:.1f} ms)"
+            f"{'  fitted' if row.get('fitted') else ''}"
         )
     return "\n".join([*lines, verdict(rows)])
 
 
 def verdict(rows: Rows) -> str:
     """Say whether the simulator is validated, and where not."""
-    trained = [row for row in rows if row["replicas"]]
+    trained = [row for row in rows if row["replicas"] and not row.get("fitted")]
     off = [row for row in trained if abs(row["error"]) > TOLERANCE]
     errors = [abs(row["error"]) for row in trained]
     ratios = [r["predicted_ratio"] / r["measured_ratio"] - 1 for r in trained if r["replicas"] > 1]

@@ -1,4 +1,4 @@
-"""Measure what several processes do to each other: contention, and all-reduces by size."""
+"""Measure what several processes do together: an update without copies, and all-reduces by size."""
 
 import argparse
 import statistics
@@ -6,27 +6,25 @@ from typing import Any
 
 import torch
 from scaling_fit import fit_ring
-from scaling_workers import Side, now
+from scaling_workers import Side, now, worker_flags
 from torch import distributed
 
 SIZES = (2**14, 2**17, 2**20, 2**22, 2**24)  # bytes of the all-reduces
 
 
-def measure_together(rank: int, world: int, side: Side, args: argparse.Namespace) -> dict[str, Any]:
-    """Measure contention, the processes training each for itself, then all-reduces."""
-    ratios = []
+def measure_together(rank: int, world: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Measure updates of workers that train together, then all-reduces."""
+    side = Side(args, *worker_flags(rank, world))
+    seconds = []
     for turn in range(args.rounds + 1):
         distributed.barrier()
-        alone = _same_update(side, args.updates) if rank == 0 else 0.0
-        distributed.barrier()
-        together = _same_update(side, args.updates)
-        if turn > 0 and rank == 0:
-            ratios.append(together / alone)
+        taken = side.run(args.updates if turn else 2)
+        if turn:
+            seconds.append(taken)
     times = [all_reduce_time(size, args) for size in SIZES]
     latency, bandwidth = fit_ring(SIZES, times, world)
     return {
-        # Sharing a core is modelled apart from it.
-        "contention": max(1.0, statistics.median(ratios or [1.0]) / max(1.0, world / args.cores)),
+        "together": statistics.median(seconds),
         "contention_of": world,
         "network": {
             "latency": latency,
@@ -36,17 +34,6 @@ def measure_together(rank: int, world: int, side: Side, args: argparse.Namespace
             "seconds": times,
         },
     }
-
-
-def _same_update(side: Side, updates: int) -> float:
-    """Train on one batch again and again, without loading and without others; return seconds."""
-    if not hasattr(side, "same"):
-        side.same = next(side.updates)  # type: ignore[attr-defined]
-    start = now()
-    for _ in range(updates):
-        side.trainer.set_num_updates(1)
-        side.trainer.train_step(side.same)  # type: ignore[attr-defined]
-    return now() - start
 
 
 def all_reduce_time(size: int, args: argparse.Namespace) -> float:

@@ -20,6 +20,7 @@ try:
     import scaling
     from scaling_fit import PassTime, fit_passes, fit_ring
     from scaling_job import Job
+    from scaling_machine import contention_of
     from scaling_model import Cost, Machine, Parts, update_seconds
     from scaling_network import Link, Network, all_reduce_seconds
     from scaling_predict import compare_with_text, jobs, predict
@@ -279,6 +280,19 @@ def test_verdict_refuses_what_is_off():
     text = verdict([row, {**row, "placement": "passes", "error": -0.16}])
     assert "times: 1 of 2 within" in text and "copies: 0 of 2 within" in text
     assert text.endswith("NOT validated for 2 x passes M = 4")
+    fitted = {**row, "error": 0.0, "fitted": True}
+    assert "times: 0 of 1 within" in verdict([fitted, {**row, "error": 0.2}])
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_contention_is_found_in_an_update_that_workers_made_together(measured, cores):
+    document = json.loads(measured.read_text(encoding="utf-8"))
+    found, host = document["parts"], {**document["host"], "cores": cores}
+    link = Link(found["network"]["latency"], found["network"]["bandwidth"])
+    planted = dataclasses.replace(PARTS, contention=1.3)
+    other = machine((10.0, 20.0), parts=planted, link=link, per_machine=2, cores=cores)
+    found["together"] = update_seconds(other, Job(2)).total
+    assert contention_of(found, host) == pytest.approx(1.3)
 
 
 @pytest.fixture
