@@ -15,9 +15,7 @@ import torch
 from fairseq.logging import metrics
 from fairseq.optim.amp_optimizer import AMPOptimizer
 
-from ..data.sampled_pairs import SampledPairs
 from ..data.select_replicas import select_replicas
-from ..data.train_iterator import TrainIterator
 from ..errors import refuse_with
 from ..model.layer_drop import make_layer_drop_keyed, set_layer_drop_keys
 from ..model.shared_trunk import shared_inputs
@@ -27,7 +25,6 @@ from ..rng import derive_seed
 from ..seeding import seed_generators
 from .adversarial_update import AdversarialUpdate
 from .adversary import log_adversarial
-from .batch_checks import base_batch
 from .copy_noise import CopyNoise
 from .large_batch import LargeBatch
 from .noise_config import NoisePlan
@@ -35,9 +32,10 @@ from .pass_results import LossOverReplicas, add_up, average, no_gradient_traffic
 from .recipe import expand_recipe
 from .replica_config import ReplicaPlan
 from .run_summary import log_run_summary
+from .training_batches import TrainingBatches
 
 
-class ReplicatedUpdate(AdversarialUpdate):
+class ReplicatedUpdate(TrainingBatches, AdversarialUpdate):
     """Make any fairseq task train on M noised copies of every sentence.
 
     Put it before a ``FairseqTask`` in the bases of a task whose config includes ``ReplicaConfig``,
@@ -57,68 +55,7 @@ class ReplicatedUpdate(AdversarialUpdate):
             self.large_batch = LargeBatch(cfg, self.replica_plan)
         self.copy_noise = CopyNoise(self.noise_plan, cfg.seed)
         self._layer_drops = []
-        self._worker_in_group = 0
-        self._train_iterator = None
         self._summarised = False
-
-    # -- data ---------------------------------------------------------------------------------
-
-    def get_batch_iterator(self, dataset, *args, num_shards=1, shard_id=0, epoch=1, **kwargs):
-        """Return fairseq's iterator; workers that share copies read the same training batches."""
-        if dataset is not self.datasets.get(self.cfg.train_subset):
-            return super().get_batch_iterator(
-                dataset, *args, num_shards=num_shards, shard_id=shard_id, epoch=epoch, **kwargs
-            )
-        group = self.replica_plan.workers
-        self._worker_in_group = shard_id % group
-        if isinstance(dataset, SampledPairs):
-            dataset.replicas = self.replica_plan.made_on(self._worker_in_group)
-        iterator = super().get_batch_iterator(
-            dataset,
-            *args,
-            num_shards=num_shards // group,
-            shard_id=shard_id // group,
-            # Batches are made once a run, from the epoch given here: a resumed run must make
-            # those of the first epoch, or its position would point into other batches.
-            epoch=epoch if self._batches_change_by_epoch(dataset, **kwargs) else 1,
-            **kwargs,
-        )
-        if not isinstance(iterator, TrainIterator):
-            iterator = TrainIterator.of(iterator, self._layout(**kwargs))
-            iterator.epoch = epoch
-            if dataset in self.dataset_to_epoch_iter:
-                self.dataset_to_epoch_iter[dataset] = iterator
-        self._train_iterator = iterator
-        self.large_batch.attach_iterator(iterator, self._base_batch(iterator))
-        if self.adversarial_plan.staleness:
-            iterator.companions["stale_parameters"] = self.adversary.stale
-        return iterator
-
-    def _base_batch(self, iterator):
-        """Return the mean size of an update of fairseq's flags alone."""
-        return base_batch(iterator, self.cfg.update_freq[0])
-
-    def _batches_change_by_epoch(self, dataset, update_epoch_batch_itr=False, **_):
-        return update_epoch_batch_itr
-
-    def _layout(
-        self,
-        max_tokens=None,
-        max_sentences=None,
-        required_batch_size_multiple=1,
-        max_positions=None,
-        **_,
-    ):
-        return {
-            "max_tokens": max_tokens,
-            "max_positions": max_positions,
-            "batch_size": max_sentences,
-            "multiple": required_batch_size_multiple,
-            "update_freq": list(self.cfg.update_freq),
-            "seed": self.cfg.seed,
-            "subword": self.noise_plan.subword,
-            "replicas": str(self.replica_plan.schedule),
-        }
 
     def begin_epoch(self, epoch, model):
         """Set the epoch of the clock; say once what the run will do."""
