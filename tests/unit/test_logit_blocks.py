@@ -82,7 +82,9 @@ def test_rows_that_are_worked_on_come_back(small_blocks):
         assert torch.equal(torch.cat([b[rows] for b in blocks.blocks], 1), some)
 
 
-@pytest.mark.skipif(not multiplies_by_onednn(torch.ones(1)), reason="torch without oneDNN")
+@pytest.mark.skipif(
+    not multiplies_by_onednn(torch.ones(1)), reason="products are not those of oneDNN here"
+)
 def test_a_factor_with_columns_apart_is_copied_before_onednn_sees_it(monkeypatch):
     """As it lies, oneDNN takes a thousand times as long for it."""
     seen, onednn = [], torch.ops.mkldnn._linear_pointwise
