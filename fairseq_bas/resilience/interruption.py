@@ -146,9 +146,14 @@ def _spawn(spawn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
                 os.kill(worker.pid, number)
 
     previous = {number: signal.signal(number, pass_on) for number in STOP_SIGNALS}
+    context = spawn(*args, **{**kwargs, "join": False})
     try:
-        return spawn(*args, **kwargs)
+        while not context.join():
+            pass
     except torch.multiprocessing.ProcessExitedException as error:
+        # A worker whose connection is gone may abort within C before it can say so.
+        if error.exit_code == -signal.SIGABRT and any(p.exitcode == 1 for p in context.processes):
+            raise SystemExit(1) from None
         if error.exit_code == EXIT_INTERRUPTED:
             raise SystemExit(EXIT_INTERRUPTED) from None
         if received and error.exit_code in (-received[0], 128 + received[-1]):
