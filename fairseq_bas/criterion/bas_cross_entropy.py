@@ -22,8 +22,7 @@ from ..replicate import sentence_major
 from .adaptive import adaptive_nll
 from .consistency_config import BasCrossEntropyConfig, consistency_weight
 from .projection import output_layer_replaced, projection_of
-
-REPLICA_KEY = "bas_nll_replica_"
+from .replica_log import log_replica_spread, nll_by_replica
 
 
 @register_criterion("bas_cross_entropy", dataclass=BasCrossEntropyConfig)
@@ -112,7 +111,7 @@ class BasCrossEntropy(LabelSmoothedCrossEntropyCriterion):
             "ntokens": sample["ntokens"],
             "nsentences": sample["target"].size(0),
             "sample_size": sample["target"].size(0) if self.sentence_avg else sample["ntokens"],
-            **_nll_by_replica(nll, sample),
+            **nll_by_replica(nll, sample),
             **extra,
         }
         if self.report_accuracy:
@@ -237,24 +236,4 @@ class BasCrossEntropy(LabelSmoothedCrossEntropyCriterion):
             if name in logging_outputs[0]:
                 term = sum(log[name] for log in logging_outputs)
                 metrics.log_scalar(name, term / tokens / math.log(2), tokens, round=4)
-        keys = [key for key in logging_outputs[0] if key.startswith(REPLICA_KEY)]
-        if keys:
-            sums = [sum(log[key] for log in logging_outputs) for key in keys]
-            means = [total / tokens / math.log(2) for total in sums]
-            mean = sum(means) / len(means)
-            variance = sum((m - mean) ** 2 for m in means) / (len(means) - 1)
-            metrics.log_scalar("replica_std", variance**0.5, tokens, round=4)
-
-
-def _nll_by_replica(nll, sample):
-    """Return M times the nll of each replica, summed over its rows; nothing outside training.
-
-    M times, because the task divides every number by M, and here a replica's own sum is wanted. All
-    M keys are there on every worker, as fairseq adds logs up by key.
-    """
-    num_replicas = sample.get("num_replicas", 1)
-    if num_replicas == 1:
-        return {}
-    by_row = nll.view(len(sample["replica"]), -1).sum(1)
-    sums = by_row.new_zeros(num_replicas).index_add_(0, sample["replica"], by_row)
-    return {f"{REPLICA_KEY}{m}": num_replicas * sums[m] for m in range(num_replicas)}
+        log_replica_spread(logging_outputs, tokens)

@@ -40,6 +40,13 @@ class BasNTASGDConfig(FairseqDataclass):
             "AWD-LSTM; on resume, from there on"
         },
     )
+    bas_average_power: float = field(
+        default=0.0,
+        metadata={
+            "help": "late iterates count more: iterate i of the average as i to this power, so "
+            "that about the last 1/(1 + power) of them matter; 0 is the plain mean"
+        },
+    )
     weight_decay: float = field(
         default=0.0, metadata={"help": "weight decay", "argparse_alias": "--wd"}
     )
@@ -59,6 +66,7 @@ class BasNTASGD(UnscaledStep):
                 **self.optimizer_config,
                 nonmono=cfg.bas_nonmono,
                 average_now=cfg.bas_average_now,
+                average_power=cfg.bas_average_power,
             )
 
     @property

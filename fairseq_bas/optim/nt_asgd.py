@@ -1,4 +1,7 @@
-"""Averaged SGD that starts averaging by itself (Merity, Keskar, Socher 2017, arXiv 1708.02182)."""
+"""Averaged SGD that starts averaging by itself (Merity, Keskar, Socher 2017, arXiv 1708.02182).
+
+Means that favour late iterates: Shamir and Zhang 2013 (arXiv 1212.1824), section 4.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -32,11 +35,35 @@ def stopped_improving(history: Sequence[float], loss: float, nonmono: int) -> bo
     return len(older) > 0 and loss > min(older)
 
 
+def newest_weight(count: int, power: float = 0.0) -> float:
+    r"""Return the weight of the newest iterate in a polynomial-decay average.
+
+    :math:`\bar w_k = (1 - a_k)\,\bar w_{k-1} + a_k w_k` with :math:`a_k = (p + 1) / (k + p)`:
+    iterate i of k counts in proportion to :math:`\Gamma(i + p) / \Gamma(i) \approx i^p`, so that
+    about the latest 1/(p + 1) of all iterates matter. (Shamir and Zhang 2013, section 4)
+
+    Args:
+        count: k >= 1, iterates averaged, the newest one included.
+        power: p >= 0; with 0 the mean is the plain one.
+
+    Returns:
+        :math:`a_k`, in (0, 1].
+
+    Example:
+        >>> [newest_weight(k) for k in (1, 2, 4)]
+        [1.0, 0.5, 0.25]
+        >>> [newest_weight(k, power=1) for k in (1, 3)]  # 1 w_1 + 2 w_2 + 3 w_3, over 6
+        [1.0, 0.5]
+    """
+    return (power + 1) / (count + power)
+
+
 class NTASGD(torch.optim.SGD):
     r"""Run SGD, and from the update at which validation stops improving, average its iterates.
 
     :math:`w_t = w_{t-1} - \eta\,(g_t + \lambda w_{t-1})`; after the trigger, with k updates since,
-    :math:`\bar w \leftarrow \bar w + (w_t - \bar w)/k`: the plain mean of the k iterates.
+    :math:`\bar w \leftarrow \bar w + a_k (w_t - \bar w)` with :math:`a_k` of `newest_weight`: 1/k,
+    for the plain mean of the k iterates, unless ``average_power`` is given.
     ``torch.optim.ASGD(t0=0, lambd=0)``, which the paper's code switches to, leaves the first of
     them out of its mean. Averaging never changes the iterates.
 
@@ -50,9 +77,11 @@ class NTASGD(torch.optim.SGD):
         weight_decay: L2 penalty added to the gradient, >= 0.
         nonmono: n of `stopped_improving`.
         average_now: average from the first update on, without waiting.
+        average_power: p of `newest_weight`, finite and >= 0.
 
     Raises:
-        ValueError: if ``nonmono`` is negative or a parameter has half precision.
+        ValueError: if ``nonmono`` or ``average_power`` is out of range or a parameter has half
+            precision.
 
     Example:
         >>> weight = torch.nn.Parameter(torch.tensor([1.0]))
@@ -73,7 +102,10 @@ class NTASGD(torch.optim.SGD):
         weight_decay: float = 0.0,
         nonmono: int = 5,
         average_now: bool = False,
+        average_power: float = 0.0,
     ):
+        if not 0 <= average_power < math.inf:
+            raise ValueError(f"average_power {average_power} is not a finite number of 0 or more")
         if nonmono < 0:
             raise ValueError(f"nonmono {nonmono} is negative; pass a number of validations")
         super().__init__(params, lr=lr, weight_decay=weight_decay)
@@ -84,6 +116,7 @@ class NTASGD(torch.optim.SGD):
             )
         self.nonmono = nonmono
         self.average_now = average_now
+        self.average_power = average_power
         self.averaging = average_now
         self.count = 0
         self.history: list[float] = []  # losses; where larger is better, scores with minus sign
@@ -126,10 +159,11 @@ class NTASGD(torch.optim.SGD):
 
     @torch.no_grad()
     def _average_iterates(self) -> None:
+        newest = newest_weight(self.count, self.average_power)
         for p in self._parameters():
             state = self.state[p]
             if "average" in state:
-                state["average"].lerp_(p, 1 / self.count)
+                state["average"].lerp_(p, newest)
             else:
                 state["average"] = p.clone(memory_format=torch.preserve_format)
 
@@ -175,8 +209,8 @@ class NTASGD(torch.optim.SGD):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what `state_dict` returned; the parameters must be those of the same moment.
 
-        ``nonmono`` and ``average_now`` stay as given to this optimizer: a run can be resumed with
-        ``average_now`` to start averaging there.
+        ``nonmono``, ``average_now`` and ``average_power`` stay as given to this optimizer: a run
+        can be resumed with ``average_now`` to start averaging there.
         """
         super().load_state_dict(state_dict)
         saved = state_dict["averaging"]

@@ -151,8 +151,9 @@ def _spawn(spawn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         while not context.join():
             pass
     except torch.multiprocessing.ProcessExitedException as error:
-        # A worker whose connection is gone may abort within C before it can say so.
-        if error.exit_code == -signal.SIGABRT and any(p.exitcode == 1 for p in context.processes):
+        # One that exits with 1 has said why; others, their connection gone, may abort within C.
+        refused = any(process.exitcode == 1 for process in context.processes)
+        if refused and error.exit_code in (1, -signal.SIGABRT):
             raise SystemExit(1) from None
         if error.exit_code == EXIT_INTERRUPTED:
             raise SystemExit(EXIT_INTERRUPTED) from None

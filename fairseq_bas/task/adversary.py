@@ -11,7 +11,7 @@ import torch
 from fairseq.logging import metrics
 from torch import Tensor, nn
 
-from ..criterion.bas_cross_entropy import REPLICA_KEY
+from ..criterion.replica_log import REPLICA_KEY
 from ..model.unwrap import unwrapped
 from ..noise.adversarial import adversarial_copies, adversarial_rows
 from ..noise.keyed import row_keys

@@ -6,6 +6,7 @@ has fairseq imported and nothing of the plugin; the parent counts two devices.
 
 import functools
 import os
+import signal
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from fairseq.distributed import utils as distributed_utils
 from fairseq_cli import train
 
 import tests.forked  # noqa: F401  says what the server imports
+from fairseq_bas.resilience.interruption import _spawn
 from tests.helpers import free_port, run_workers, tiny_transformer
 from tests.in_process import config_of
 
@@ -68,3 +70,32 @@ def test_finished_run_stays_as_it_is(toy, tmp_path, two_devices):
     assert code == 0, printed
     assert printed.count("/ck is finished after 2 updates: it has reached --max-update 2;") == 1
     assert {path.name: path.read_bytes() for path in (tmp_path / "ck").iterdir()} == before
+
+
+def end_with(index, codes):
+    """Be worker ``index``: end with its exit code, of the signal where it is negative."""
+    if codes[index] < 0:
+        os.kill(os.getpid(), -codes[index])
+    os._exit(codes[index])
+
+
+def all_ended(codes, join):
+    """Start workers, and return to the waiting parent once each has ended with its exit code."""
+    start = torch.multiprocessing.start_processes
+    context = start(end_with, (codes,), len(codes), join=join, start_method="forkserver")
+    for process in context.processes:
+        process.join()
+    return context
+
+
+def test_worker_that_aborts_beside_one_that_refuses_adds_no_traceback():
+    """The connection of the one that refuses is gone, and gloo may abort before Python runs."""
+    with pytest.raises(SystemExit) as ended:
+        _spawn(all_ended, (-signal.SIGABRT, 1))
+    assert ended.value.code == 1
+
+
+@pytest.mark.parametrize("codes", [(-signal.SIGABRT, 0), (-signal.SIGKILL, 1)])
+def test_worker_that_dies_by_itself_is_reported(codes):
+    with pytest.raises(torch.multiprocessing.ProcessExitedException, match="signal"):
+        _spawn(all_ended, codes)

@@ -79,10 +79,22 @@ def test_trainer_evaluates_the_average_and_trains_the_iterate(toy_lm, flags):
     assert same_bits(ours.update(1), iterates[3])
 
 
+def test_trainer_evaluates_an_average_of_late_iterates(toy_lm):
+    flags = ("--bas-average-now", "--bas-average-power", 1)
+    plain, ours = Run(toy_lm, *flags), Run(toy_lm, *flags)
+    first, second, third = (plain.update(1) for _ in range(3))
+    ours.update(3)
+    ours.trainer.begin_valid_epoch(1)
+    evaluated = copies(ours.trainer.model.parameters())
+    expected = [(a + 2 * b + 3 * c) / 6 for a, b, c in zip(first, second, third, strict=True)]
+    torch.testing.assert_close(evaluated, expected, rtol=1e-6, atol=1e-7)
+
+
 @pytest.mark.parametrize(
     ("flags", "problem"),
     [
         (["--bas-nonmono", -1], "negative"),
+        (["--bas-average-power", -1], "average_power"),
         (["--bf16", "--memory-efficient-bf16"], "half precision"),
         (["--use-bmuf"], "--use-bmuf"),
     ],

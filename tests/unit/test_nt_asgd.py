@@ -94,6 +94,27 @@ def test_average_is_that_of_torchs_asgd_and_the_first_iterate(double_precision):
     torch.testing.assert_close(copies(ours), expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("power", [0, 0.5, 8])
+def test_late_iterates_count_by_the_published_weights(power, double_precision):
+    """Iterate i of k counts as gamma(i + p) / gamma(i), in float64."""
+    ours = some_weights()
+    optimizer = NTASGD(ours, LR, DECAY, average_now=True, average_power=power)
+    iterates = run(ours, optimizer, range(6, 30))
+    optimizer.use_average()
+    counts = torch.tensor(
+        [math.gamma(i + power) / math.gamma(i) for i in range(1, 25)], dtype=torch.float64
+    )
+    stacked = [torch.stack(w) for w in zip(*iterates, strict=True)]
+    expected = [torch.tensordot((counts / counts.sum()).to(w), w, 1) for w in stacked]
+    torch.testing.assert_close(copies(ours), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("power", [-1, math.inf, math.nan])
+def test_weights_of_the_average_that_are_none_are_refused(power):
+    with pytest.raises(ValueError, match="average_power"):
+        NTASGD(some_weights(), LR, average_power=power)
+
+
 def trigger_index(scores, nonmono, maximize):
     """Return the validation that starts averaging, by the definition and nothing else."""
     for index, score in enumerate(scores):
