@@ -28,7 +28,13 @@ from omegaconf.nodes import AnyNode
 from .allowed_types import checkpoint_types
 from .checkpoint import verify_checkpoint
 from .errors import UserError, refuse_with
-from .resilience.agreement import first_worker_decides, is_ours, largest, raise_everywhere
+from .resilience.agreement import (
+    first_worker_decides,
+    is_ours,
+    largest,
+    leave_group,
+    raise_everywhere,
+)
 
 
 @functools.cache
@@ -95,11 +101,16 @@ def _verified_for_all_workers(load_checkpoint: Callable[..., Any]) -> Callable[.
 
     @functools.wraps(load_checkpoint)
     def verified(self: Any, filename: str, *args: Any, **kwargs: Any) -> Any:
-        if self.is_fsdp and self.cfg.distributed_training.use_sharded_state:
-            raise_everywhere(self, _problem_of_part(self, filename))
-        elif PathManager.isfile(filename):
-            path = PathManager.get_local_path(filename)
-            first_worker_decides(self, lambda: verify_checkpoint(path))
+        try:
+            if self.is_fsdp and self.cfg.distributed_training.use_sharded_state:
+                raise_everywhere(self, _problem_of_part(self, filename))
+            elif PathManager.isfile(filename):
+                path = PathManager.get_local_path(filename)
+                first_worker_decides(self, lambda: verify_checkpoint(path))
+        except UserError:
+            if not is_ours(self):  # ours agree first on which of them tells the user
+                leave_group()
+            raise
         return load_checkpoint(self, filename, *args, **kwargs)
 
     return verified
