@@ -46,7 +46,7 @@ def distinct_copies(
     copies = _split(ids, sizes, num_copies)
     owners = np.repeat(owners, num_copies)
     doubtful = np.unique(owners[sizes > max_tokens])
-    if attempts > 1:
+    if attempts > 1 and (num_copies > 1 or any(taken)):
         rows = _with_taken(ids, sizes, owners, taken)
         doubtful = np.union1d(doubtful, owners_of_equal_rows(*rows, codes))
     tries = {b: [[copy] for copy in copies[b]] for b in doubtful.tolist()}

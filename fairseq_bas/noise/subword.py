@@ -79,8 +79,8 @@ class SubwordSampler:
         has_mark = np.array([marked(symbol, SENTENCEPIECE_MARK) for symbol in self.symbols])
         self._opens = ~self._is_text | (has_mark & (side == "start"))
         self._closes = ~self._is_text | (has_mark & (side == "end"))
-        self._index = WordIndex(self._number)
         self._codes = child_keys(np.arange(len(self.symbols)), np.zeros(1, np.int64))
+        self._index = WordIndex(self._codes, self._number)
 
     def sample(
         self,

@@ -5,7 +5,6 @@ import random
 import numpy as np
 import pytest
 
-from fairseq_bas.noise import word_index
 from fairseq_bas.noise.word_index import WordIndex
 
 
@@ -14,10 +13,9 @@ def words_of(rng: random.Random, count: int) -> list[tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("colliding", [False, True])
-def test_words_keep_the_number_they_were_given_first(monkeypatch, colliding):
-    """With a hash that is the sum of the ids, most words share it with others."""
-    if colliding:
-        monkeypatch.setattr(word_index, "child_keys", lambda ids, places: ids + 0 * places)
+def test_words_keep_the_number_they_were_given_first(colliding):
+    """With codes that are the same for all ids, most words share their hash with others."""
+    codes = np.ones(6, np.int64) if colliding else np.random.default_rng(1).integers(2**62, size=6)
     given: dict[tuple[int, ...], int] = {}
 
     def number_of(ids: np.ndarray) -> int:
@@ -26,7 +24,7 @@ def test_words_keep_the_number_they_were_given_first(monkeypatch, colliding):
         given[word] = len(given) - 1  # -1 is a number, too
         return given[word]
 
-    index, rng = WordIndex(number_of), random.Random(2)
+    index, rng = WordIndex(codes, number_of), random.Random(2)
     for count in (1, 0, 40, 300, 300):
         words = words_of(rng, count)
         ids = np.array([i for word in words for i in word], np.int64)
