@@ -1,102 +1,23 @@
-"""``fairseq-bas report``: the page, its files, hostile logs, refusals, and a real browser."""
+"""``fairseq-bas report``: the page, its files, hostile logs and refusals."""
 
 import csv
-import html.parser
 import importlib.util
 import json
 import re
-import shutil
-from types import SimpleNamespace
 
 import pytest
 
 from fairseq_bas import cli
-from tests.browser import Browser, find_browser
 from tests.helpers import run_cli
+from tests.report_page import Strict, page_of_long_runs, refusal, report, write_run
 from tests.run_logs import dated, inner, start, valid, whole_run
 
 HOSTILE = "</title></style><script>document.title='owned'</script><img src=x onerror=alert(1)>\"'&"
-VOID = ("meta", "link", "br", "img", "input")
-
-
-class Strict(html.parser.HTMLParser):
-    """Refuse what is not nested, and collect elements, attributes and text."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.seen, self.text = [], [], []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        assert len(dict(attrs)) == len(attrs), (tag, attrs)
-        self.seen.append((tag, dict(attrs)))
-        if tag not in VOID and tag not in ("line", "circle", "path"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.seen.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open and self.open.pop() == tag, tag
-
-    def handle_data(self, data):
-        if not self.open or self.open[-1] not in ("script", "style"):
-            self.text.append(data)
-
-    def elements(self, name):
-        return [attributes for tag, attributes in self.seen if tag == name]
-
-
-def report(*args):
-    """Run the command in this process."""
-    return cli.main(["report", *map(str, args)])
-
-
-def refusal(capsys, *args):
-    assert report(*args) == 1
-    out, err = capsys.readouterr()
-    assert out == "" and re.fullmatch(r"fairseq-bas report: [^\n]+\n", err), err
-    return err
-
-
-def write_run(folder, *lines):
-    folder.mkdir(parents=True)
-    (folder / "train.log").write_text("".join(lines), encoding="utf-8")
-    return folder
 
 
 @pytest.fixture(scope="module")
-def long_runs(tmp_path_factory):
-    """Write three runs of 20,000 updates with a line each 10, the third not finished."""
-    folder = tmp_path_factory.mktemp("long")
-    for index, name in enumerate(("baseline", "copies", "live")):
-        lines = [start(lr=0.1 + index, max_update=20000)]
-        for count in range(10, 20001, 10):
-            spike = 99 if count == 7770 else 0
-            noise = {"loss": 9 - count / 5000 + index + (count % 70) / 50, "gnorm": 1 + spike}
-            extra = {"bas_noise_scale": count * 3, "bas_effective_batch": count / 10 + 50}
-            lines.append(inner(count // 8, count, **noise, **extra, loss_scale=128, clip=3))
-            if count % 500 == 0:
-                loss = 8 - count / 8000 + index
-                lines.append(valid(count // 8, count, loss, bleu=count / 1000))
-        if name != "live":
-            lines.append(dated(2600, "fairseq_cli.train", "done training in 2500.0 seconds"))
-        write_run(folder / name, *lines)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def page(long_runs):
-    """Return the page of the three runs."""
-    runs = [long_runs / name for name in ("baseline", "copies", "live")]
-    metrics = {"BLEU": {"score": 27.3, "signature": "nrefs:1|" * 12, "p_value": None}}
-    systems = [{"name": name, "metrics": metrics} for name in ("a", "b")]
-    scores = {"test": {"type": "bootstrap", "trials": 1000}, "systems": systems}
-    (long_runs / "scores.json").write_text(json.dumps(scores))
-    flags = ["--no-png", "--scores", long_runs / "scores.json"]
-    assert report(*runs, "--out", long_runs / "out.html", *flags) == 0
-    return long_runs / "out.html"
+def page(tmp_path_factory):
+    return page_of_long_runs(tmp_path_factory.mktemp("long"))
 
 
 def test_the_page_of_three_long_runs(page):
@@ -273,144 +194,3 @@ def test_needs_neither_fairseq_nor_matplotlib_for_the_page(tmp_path):
     args = ("report", run, "--out", tmp_path / "page.html", "--no-png")
     result = run_cli("program", *args, cwd=tmp_path)
     assert result.stdout.endswith("page.html: 1 run, 20 figures\n"), result.stdout
-
-
-@pytest.fixture(scope="module")
-def trained(toy, tmp_path_factory):
-    """Train with copies, interrupted and resumed, leaving what the README's commands leave."""
-    folder = tmp_path_factory.mktemp("trained")
-    flags = [
-        *(toy.bin, "--user-dir", "fairseq_bas", "--task", "bas_translation", "--bas-replicas", 2),
-        *("--arch", "transformer_iwslt_de_en", "--encoder-layers", 1, "--decoder-layers", 1),
-        *("--encoder-embed-dim", 16, "--encoder-ffn-embed-dim", 32, "--share-all-embeddings"),
-        *("--decoder-embed-dim", 16, "--decoder-ffn-embed-dim", 32, "--dropout", 0.1),
-        *("--encoder-attention-heads", 2, "--decoder-attention-heads", 2, "--cpu"),
-        *("--criterion", "bas_cross_entropy", "--label-smoothing", 0.1, "--optimizer", "adam"),
-        *("--lr", 0.003, "--max-tokens", 200, "--required-batch-size-multiple", 1, "--seed", 1),
-        *("--num-workers", 0, "--log-interval", 2, "--save-dir", folder / "checkpoints"),
-        *("--no-epoch-checkpoints",),
-    ]
-    output = ""
-    for epoch, style in ((1, "simple"), (3, "json")):
-        more = ("--max-epoch", epoch, "--log-format", style)
-        result = run_cli("fairseq_cli.train", *flags, *more, forked=True)
-        output += result.stderr + result.stdout
-    (folder / "checkpoints" / "train.log").write_text(output, encoding="utf-8")
-    (folder / "data-bin").symlink_to(toy.bin)
-    shutil.copy(toy.text / "test.de", folder / "test.de")
-    lines = (toy.text / "test.de").read_text().splitlines()
-    (folder / "test.gen").write_text("\n".join(line[:-4] for line in lines) + "\n")
-    return SimpleNamespace(folder=folder, log=output)
-
-
-def test_a_real_run_in_both_formats(trained, tmp_path):
-    out = tmp_path / "page.html"
-    assert report(f"real={trained.folder / 'checkpoints'}", "--out", out, "--no-png") == 0
-    text = "\n".join(Strict(out.read_text(encoding="utf-8")).text)
-    assert re.search(r"key fingerprint [0-9a-f]{8}", text)
-    assert re.search(r"fairseq_bas \S+, fairseq \S+, torch", text)
-    assert "checkpoint_last.pt" in text and "SHA-256 agrees" in text
-    assert "flags changed" in text and "--max-epoch: 1, then 3" in text
-    table = (tmp_path / "page_files" / "runs.tsv").read_text().splitlines()
-    rows = [dict(zip(table[0].split("\t"), row.split("\t"), strict=True)) for row in table[1:]]
-    assert [row["epoch"] for row in rows if row["part"] == "valid"] == ["1", "2", "3"]
-    assert {row["bas_replicas"] for row in rows if row["part"] == "train"} == {"2"}
-
-
-def test_the_notebook_script_runs(trained, tmp_path, monkeypatch, capsys):
-    from tests.helpers import ROOT
-
-    for file in trained.folder.iterdir():
-        (tmp_path / file.name).symlink_to(file)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MPLBACKEND", "agg")
-    code = compile((ROOT / "docs" / "notebook.py").read_text(), "notebook.py", "exec")
-    space = {"__name__": "notebook"}
-    exec(code, space)  # a script of this repository, in this process to spare the imports
-    out = capsys.readouterr().out
-    assert space["run"].log.replicas == 2
-    assert "M = 4: BLEU" in out and "noise scale" in out and "sharpness" in out
-    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
-    Strict((tmp_path / "report.html").read_text(encoding="utf-8"))
-
-
-def test_python_callers_get_value_errors(trained):
-    from fairseq_bas import notebook
-
-    run = notebook.load_run(trained.folder / "checkpoints", "name", checkpoints=False)
-    assert run.name == "name" and run.checkpoints == ()
-    with pytest.raises(ValueError, match="no run has nothing over hours; there are loss-updates"):
-        notebook.plot([run], "nothing", over="hours")
-    with pytest.raises(ValueError, match="unrecognized arguments: --nothing"):
-        notebook.sharpness("data-bin", "x.pt", nothing=1)
-    with pytest.raises(ValueError, match=r"x\.pt does not exist"):
-        notebook.noise_scale("data-bin", "x.pt")
-    with pytest.raises(ValueError, match="--copies 1 shows no difference"):
-        notebook.replica_variance(
-            "data-bin", trained.folder / "checkpoints/checkpoint_last.pt", copies=1
-        )
-
-
-def luminance(colour):
-    """Return the relative luminance of ``rgb(r, g, b)``, WCAG 2."""
-    parts = [int(part) / 255 for part in re.findall(r"[0-9]+", colour)[:3]]
-    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-    return sum(weight * p for weight, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-
-def contrast(first, second):
-    low, high = sorted((luminance(first), luminance(second)))
-    return (high + 0.05) / (low + 0.05)
-
-
-@pytest.mark.skipif(find_browser() is None, reason="there is no Chromium on PATH")
-def test_a_browser_shows_every_figure_in_light_and_dark(page, tmp_path):
-    figures = page.read_text(encoding="utf-8").count("<svg ")
-    with Browser(find_browser(), tmp_path) as browser:
-        backgrounds = []
-        for scheme, width in (("light", 1400), ("dark", 1400), ("light", 400)):
-            browser.open(page, scheme, width)
-            assert browser.complaints() == []
-            assert [url for url in browser.requests() if not url.startswith("data:")] == [
-                page.resolve().as_uri()
-            ]
-            shown = browser.evaluate(
-                "[...document.querySelectorAll('svg.chart')].map(s => {"
-                "const box = s.getBoundingClientRect(), path = s.querySelector('.line path');"
-                "return [box.width, box.height, path.getTotalLength(),"
-                "getComputedStyle(path).stroke]})"
-            )
-            assert len(shown) == figures
-            assert all(w > 250 and h > 150 and length > 50 for w, h, length, _ in shown)
-            style = "getComputedStyle(document.querySelector('figure')).backgroundColor"
-            background = browser.evaluate(style)
-            backgrounds.append(background)
-            assert all(contrast(background, stroke) >= 3 for *_, stroke in shown)
-            ink = browser.evaluate("getComputedStyle(document.querySelector('.tick')).fill")
-            assert contrast(background, ink) >= 4.5
-            # Nothing is wider than the window.
-            wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-            assert browser.evaluate(wide) <= 0
-        assert contrast(backgrounds[0], backgrounds[1]) > 10
-        browser.open(page, "dark")
-        spot = browser.evaluate(
-            "(() => {const s = document.querySelector('#chart-loss-updates');"
-            "s.scrollIntoView(); const b = s.getBoundingClientRect();"
-            "return [b.left + b.width / 2, b.top + b.height / 2]})()"
-        )
-        browser.move_to(*spot)
-        hover = browser.evaluate("document.getElementById('hover').textContent")
-        assert re.match(r"updates [0-9]+\n", hover) and "copies, valid: " in hover
-        assert browser.complaints() == []
-
-
-@pytest.mark.skipif(find_browser() is None, reason="there is no Chromium on PATH")
-def test_the_policy_of_the_page_stops_a_script(page, tmp_path):
-    text = page.read_text(encoding="utf-8")
-    forged = tmp_path / "forged.html"
-    forged.write_text(text.replace("</main>", "</main><script>document.title='owned'</script>"))
-    (tmp_path / "profile").mkdir()
-    with Browser(find_browser(), tmp_path / "profile") as browser:
-        browser.open(forged, "light")
-        assert browser.evaluate("document.title") == "Training runs"
-        assert any("Content Security Policy" in line for line in browser.complaints())
