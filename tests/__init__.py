@@ -1,1 +1,1 @@
-"""Tests of fairseq_bas; ``helpers.py`` holds what several of them share."""
+"""Tests of fairseq_bas; ``toys.py`` and ``processes.py`` hold what several of them share."""

@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests; ``helpers.py`` says what they hold."""
+"""Fixtures shared by all tests; ``toys.py`` says what they hold."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import fairseq_bas
-from tests.helpers import Toy, make_pieces, make_toy
+from tests.toys import Toy, make_pieces, make_toy
 
 fairseq_bas.register()  # whichever test file imports the package first, before fairseq or after
 

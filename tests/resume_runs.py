@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tests.helpers import run_cli, run_workers, start_workers
+from tests.processes import run_cli, run_workers, start_workers
 
 
 def train(workers: int, flags: tuple) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.forked import ForkedProcess
-from tests.helpers import ROOT
+from tests.processes import ROOT
 
 _TRANSFORMER = [
     *("--encoder-layers", "1", "--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "32"),

@@ -29,8 +29,9 @@ import torch
 
 from fairseq_bas.checkpoint import damage, updates_of
 from fairseq_bas.safe_load import load_checked
-from tests.helpers import make_toy, run_cli, run_workers, start_workers, tiny_transformer
+from tests.processes import run_cli, run_workers, start_workers
 from tests.resume_runs import tensors
+from tests.toys import make_toy, tiny_transformer
 
 UPDATES_A_KILL = 12
 SAVE = ("Preparing to save checkpoint", "Saved checkpoint")

@@ -4,7 +4,7 @@ import pytest
 
 from fairseq_bas.errors import UserError
 from fairseq_bas.task.adversarial_checks import check_backend
-from tests.helpers import tiny_transformer
+from tests.toys import tiny_transformer
 from tests.unit import test_language_update
 from tests.unit.test_update import Setup
 

@@ -4,7 +4,8 @@ import shutil
 
 import pytest
 
-from tests.helpers import json_log, run_cli, run_workers, tiny_transformer
+from tests.processes import json_log, run_cli, run_workers
+from tests.toys import tiny_transformer
 
 
 def refusal(result):

@@ -4,7 +4,8 @@ import pytest
 
 from fairseq_bas.errors import UserError
 from tests.cli.test_bad_input import refusal, train
-from tests.helpers import run_workers, tiny_transformer
+from tests.processes import run_workers
+from tests.toys import tiny_transformer
 from tests.unit.test_update import Setup
 
 MODEL = "--bas-subword-model"

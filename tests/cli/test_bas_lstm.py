@@ -2,7 +2,8 @@
 
 import re
 
-from tests.helpers import USER_DIR, json_log, run_cli, tiny_bas_lstm
+from tests.processes import USER_DIR, json_log, run_cli
+from tests.toys import tiny_bas_lstm
 
 
 def test_trains_with_copies_that_share_the_encoder_and_generates(toy, tmp_path):

@@ -14,7 +14,8 @@ from fairseq_bas.criterion.consistency_config import BasCrossEntropyConfig
 from fairseq_bas.task.noise_config import NoiseConfig
 from fairseq_bas.task.recipe import RecipeConfig
 from fairseq_bas.task.replica_config import ReplicaConfig
-from tests.helpers import USER_DIR, json_log, run_cli, tiny_lstm, tiny_transformer
+from tests.processes import USER_DIR, json_log, run_cli
+from tests.toys import tiny_lstm, tiny_transformer
 
 
 def train(toy, save_dir, *extra, flags=tiny_transformer, task="bas_translation", **kwargs):

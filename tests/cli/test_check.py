@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from fairseq_bas import cli
-from tests.helpers import Toy, run_cli, tiny_awd_lstm_lm, tiny_transformer
 from tests.in_process import train_here
+from tests.processes import run_cli
+from tests.toys import Toy, tiny_awd_lstm_lm, tiny_transformer
 
 
 def check_here(capsys, *arguments):

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from fairseq_bas.cli import main
-from tests.helpers import EVAL_BLEU, USER_DIR, json_log, run_cli, tiny_lstm
+from tests.processes import USER_DIR, json_log, run_cli
+from tests.toys import EVAL_BLEU, tiny_lstm
 
 SAFE_LOADER_OFF = {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
 COMMON = ["--cpu", "--user-dir", USER_DIR, "--max-tokens", 500]

@@ -10,8 +10,8 @@ import shutil
 import pytest
 
 from tests.documented import PAGES, blocks
-from tests.helpers import make_pieces, make_toy
 from tests.shell import Shell
+from tests.toys import make_pieces, make_toy
 
 RUNNABLE = {
     "README.md": 2,

@@ -6,7 +6,8 @@ from fairseq_bas.noise.keyed import row_keys
 from fairseq_bas.noise.policy import NOISES
 from fairseq_bas.noise.vocabulary import vocabulary_of
 from fairseq_bas.noise.words import words_of
-from tests.helpers import ROOT, json_log, run_cli, tiny_transformer
+from tests.processes import ROOT, json_log, run_cli
+from tests.toys import tiny_transformer
 
 EXTENSION = ROOT / "docs/extension"
 

@@ -6,8 +6,9 @@ import struct
 import pytest
 
 from fairseq_bas import cli
-from tests.helpers import run_cli, tiny_awd_lstm_lm, tiny_transformer
 from tests.in_process import train_here
+from tests.processes import run_cli
+from tests.toys import tiny_awd_lstm_lm, tiny_transformer
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.helpers import json_log, run_cli, run_workers, tiny_transformer
+from tests.processes import json_log, run_cli, run_workers
+from tests.toys import tiny_transformer
 
 UPDATES = 4
 

@@ -6,8 +6,9 @@ import math
 import pytest
 
 from fairseq_bas import cli
-from tests.helpers import run_cli, tiny_bas_lstm, tiny_transformer
 from tests.in_process import train_here
+from tests.processes import run_cli
+from tests.toys import tiny_bas_lstm, tiny_transformer
 
 UPDATES = ("--max-update", 6, "--no-epoch-checkpoints", "--disable-validation")
 

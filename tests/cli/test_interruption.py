@@ -9,9 +9,10 @@ pytest.importorskip("fairseq")
 
 from scripts.bench import kills
 from tests.forked import ForkedProcess
-from tests.helpers import json_log, run_cli, tiny_bas_lstm, tiny_transformer
 from tests.in_process import train_here
+from tests.processes import json_log, run_cli
 from tests.resume_runs import assert_bit_equal, last_checkpoint
+from tests.toys import tiny_bas_lstm, tiny_transformer
 
 SAVE_OFTEN = ("--save-interval-updates", 2, "--disable-validation", "--batch-size", 6)
 

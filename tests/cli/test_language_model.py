@@ -8,7 +8,8 @@ import torch
 from fairseq import checkpoint_utils
 
 from fairseq_bas.errors import UserError
-from tests.helpers import USER_DIR, json_log, run_cli, tiny_awd_lstm_lm, tiny_lstm_lm
+from tests.processes import USER_DIR, json_log, run_cli
+from tests.toys import tiny_awd_lstm_lm, tiny_lstm_lm
 from tests.unit.test_language_update import Setup
 
 PERPLEXITY = re.compile(r"Perplexity: ([0-9.]+)")

@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from tests.helpers import json_log, run_cli, tiny_transformer
+from tests.processes import json_log, run_cli
+from tests.toys import tiny_transformer
 
 # All within one epoch, since fairseq itself mixes the batches of later epochs anew on resume.
 DATA = ("--max-tokens", 40, "--save-interval-updates", 3, "--disable-validation")

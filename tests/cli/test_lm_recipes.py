@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import ROOT
+from tests.processes import ROOT
 
 
 def run(script: str, *args: object) -> subprocess.CompletedProcess:

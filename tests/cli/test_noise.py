@@ -4,7 +4,8 @@ import pytest
 
 from fairseq_bas.task.recipe import RECIPES
 from tests.dist.test_resume import ALL_NOISE
-from tests.helpers import USER_DIR, json_log, run_cli, tiny_lstm, tiny_transformer
+from tests.processes import USER_DIR, json_log, run_cli
+from tests.toys import tiny_lstm, tiny_transformer
 
 OURS = ("--criterion", "bas_cross_entropy")
 

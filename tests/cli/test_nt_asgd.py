@@ -6,7 +6,8 @@ import pytest
 import torch
 from fairseq import checkpoint_utils
 
-from tests.helpers import json_log, run_cli, tiny_lstm_lm
+from tests.processes import json_log, run_cli
+from tests.toys import tiny_lstm_lm
 
 UPDATES = 16
 # All within one epoch, since fairseq itself mixes the batches of later epochs anew on resume.

@@ -21,7 +21,8 @@ from fairseq_bas.nn.carried_state import CarriedState
 from fairseq_bas.nn.dynamic_evaluation import DynamicEvaluation
 from fairseq_bas.tool.language_model import load_model, load_text
 from fairseq_bas.tool.text_scores import score_text
-from tests.helpers import USER_DIR, run_cli, tiny_awd_lstm_lm
+from tests.processes import USER_DIR, run_cli
+from tests.toys import tiny_awd_lstm_lm
 
 WINDOW, THETA, LAMBDA = 20, 0.5, 0.2
 LR, DECAY, SEGMENT, EPSILON, STREAMS = 2e-3, 0.05, 7, 1e-4, 20

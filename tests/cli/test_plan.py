@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from fairseq_bas import cli
-from tests.helpers import run_cli, tiny_transformer
+from tests.processes import run_cli
+from tests.toys import tiny_transformer
 
 # 60 sentences in micro-batches of 4: an epoch is 15 of them.
 SENTENCES = ("--batch-size", 4, "--max-tokens", 1000)

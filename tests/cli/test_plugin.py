@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.helpers import ROOT, run_cli
+from tests.processes import ROOT, run_cli
 
 
 def python(code):

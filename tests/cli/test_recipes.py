@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import ROOT
+from tests.processes import ROOT
 
 TRANSLATION = ["own_corpus.sh", "iwslt14_de_en.sh", "wmt14_en_de.sh", "wmt16_en_de.sh"]
 LANGUAGE = [

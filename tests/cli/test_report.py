@@ -8,7 +8,7 @@ import re
 import pytest
 
 from fairseq_bas import cli
-from tests.helpers import run_cli
+from tests.processes import run_cli
 from tests.report_page import Strict, page_of_long_runs, refusal, report, write_run
 from tests.run_logs import dated, inner, start, valid, whole_run
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.helpers import ROOT, run_cli
+from tests.processes import ROOT, run_cli
 from tests.report_page import Strict, report
 
 

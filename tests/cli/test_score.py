@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from tests.helpers import ROOT, USER_DIR, run_cli, tiny_transformer
+from tests.processes import ROOT, USER_DIR, run_cli
+from tests.toys import tiny_transformer
 
 REFERENCE = [f"Sentence number {i} is about the {i % 7} days of week {i % 5}." for i in range(30)]
 FAR = [" ".join(line.split()[: 3 + i % 4]) + " x y z" for i, line in enumerate(REFERENCE)]

@@ -10,8 +10,9 @@ from fairseq import checkpoint_utils
 from fairseq.criterions.cross_entropy import CrossEntropyCriterion
 
 from fairseq_bas import cli
-from tests.helpers import run_cli, tiny_lstm_lm, tiny_transformer
 from tests.in_process import train_here
+from tests.processes import run_cli
+from tests.toys import tiny_lstm_lm, tiny_transformer
 
 GENERATION = '{"beam": 2, "max_len_a": 1.2, "max_len_b": 10}'
 

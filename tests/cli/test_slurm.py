@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.helpers import ROOT
+from tests.processes import ROOT
 
 SRUN = """#!/usr/bin/env bash
 echo "srun $*" >>"$RECORD"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.helpers import tiny_transformer
+from tests.toys import tiny_transformer
 from tests.in_process import train_here
 from tests.resume_runs import assert_bit_equal, kill_after_update, last_checkpoint, train
 

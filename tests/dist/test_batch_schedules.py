@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.helpers import json_log, run_cli, run_workers, tiny_transformer
+from tests.processes import json_log, run_cli, run_workers
+from tests.toys import tiny_transformer
 from tests.resume_runs import assert_bit_equal, kill_after_update, last_checkpoint, train
 
 # 60 sentences in micro-batches of 4 for two workers: an epoch is 8 rounds, the last one of 4.

@@ -3,15 +3,8 @@
 import pytest
 import torch
 
-from tests.helpers import (
-    EVAL_BLEU,
-    free_port,
-    json_log,
-    run_cli,
-    run_workers,
-    tiny_lstm,
-    tiny_transformer,
-)
+from tests.processes import free_port, json_log, run_cli, run_workers
+from tests.toys import EVAL_BLEU, tiny_lstm, tiny_transformer
 
 pytestmark = pytest.mark.dist
 

@@ -6,7 +6,8 @@ from collections import Counter
 import pytest
 
 
-from tests.helpers import run_cli, run_workers, tiny_transformer
+from tests.processes import run_cli, run_workers
+from tests.toys import tiny_transformer
 from tests.resume_runs import last_checkpoint
 
 # Imported by --user-dir: the plugin, with a record of what counted in every training step.

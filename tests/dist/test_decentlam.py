@@ -15,7 +15,8 @@ from fairseq.utils import set_torch_seed
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from tests.helpers import json_log, run_workers, start_workers, tiny_transformer
+from tests.processes import json_log, run_workers, start_workers
+from tests.toys import tiny_transformer
 from tests.resume_runs import assert_bit_equal
 
 pytestmark = pytest.mark.dist

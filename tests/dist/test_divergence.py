@@ -2,7 +2,8 @@
 
 import json
 
-from tests.helpers import run_workers, tiny_transformer
+from tests.processes import run_workers
+from tests.toys import tiny_transformer
 
 
 def test_two_workers_go_back_alike(toy, tmp_path):

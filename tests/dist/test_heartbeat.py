@@ -10,7 +10,7 @@ import pytest
 import torch
 from fairseq_bas.resilience.heartbeat import Heartbeat, LostWorkerError
 
-from ..helpers import free_port
+from ..processes import free_port
 
 WORLD_SIZE, LIMIT = 3, 2.0
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.helpers import json_log, tiny_awd_lstm_lm
+from tests.processes import json_log
+from tests.toys import tiny_awd_lstm_lm
 from tests.resume_runs import assert_bit_equal, kill_after_update, last_checkpoint, train
 
 UPDATES = 42

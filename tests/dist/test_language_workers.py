@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.helpers import run_cli, run_workers, tiny_awd_lstm_lm
+from tests.processes import run_cli, run_workers
+from tests.toys import tiny_awd_lstm_lm
 from tests.resume_runs import assert_bit_equal, last_checkpoint
 
 NOISE = (

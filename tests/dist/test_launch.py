@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from tests.helpers import ROOT, free_port, run_cli, tiny_transformer
+from tests.processes import ROOT, free_port, run_cli
+from tests.toys import tiny_transformer
 from tests.resume_runs import assert_bit_equal, last_checkpoint
 
 pytestmark = pytest.mark.dist

@@ -8,7 +8,7 @@ import torch.multiprocessing
 from fairseq_bas.optim.decentralised_sgd import DecentralisedSGD
 from fairseq_bas.optim.neighbour_exchange import NeighbourExchange
 from fairseq_bas.optim.topology import mixing_matrix
-from tests.helpers import free_port
+from tests.processes import free_port
 
 LR, MOMENTUM = 0.25, 0.5
 GRADIENTS = torch.tensor([[[1.0, 2, 3], [3, 2, 1]], [[0.0, 1, 2], [4, 5, 6]]])  # update, worker

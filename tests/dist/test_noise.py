@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from tests.dist.test_resume import ALL_NOISE
-from tests.helpers import json_log, run_cli, run_workers, tiny_transformer
+from tests.processes import json_log, run_cli, run_workers
+from tests.toys import tiny_transformer
 
 pytestmark = pytest.mark.dist
 

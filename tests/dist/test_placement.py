@@ -12,7 +12,8 @@ from fairseq_bas.task.noise_config import NoiseConfig
 from fairseq_bas.task.recipe import RecipeConfig
 from fairseq_bas.task.replica_config import ReplicaConfig
 from fairseq_bas.task.update import ReplicatedUpdate
-from tests.helpers import free_port, json_log, run_cli, run_workers, tiny_transformer
+from tests.processes import free_port, json_log, run_cli, run_workers
+from tests.toys import tiny_transformer
 
 pytestmark = pytest.mark.dist
 

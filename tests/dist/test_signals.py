@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from tests.helpers import ROOT, free_port, json_log, start_workers, tiny_transformer
+from tests.processes import ROOT, free_port, json_log, start_workers
+from tests.toys import tiny_transformer
 from tests.resume_runs import assert_bit_equal, last_checkpoint, train
 
 pytestmark = pytest.mark.dist

@@ -15,7 +15,8 @@ from fairseq_cli import train
 
 import tests.forked  # noqa: F401  says what the server imports
 from fairseq_bas.resilience.interruption import _spawn
-from tests.helpers import free_port, run_workers, tiny_transformer
+from tests.processes import free_port, run_workers
+from tests.toys import tiny_transformer
 from tests.in_process import config_of
 
 pytestmark = pytest.mark.dist

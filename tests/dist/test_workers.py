@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from tests.helpers import json_log, run_cli, start_workers, tiny_transformer
+from tests.processes import json_log, run_cli, start_workers
+from tests.toys import tiny_transformer
 from tests.resume_runs import assert_bit_equal, last_checkpoint
 
 pytestmark = pytest.mark.dist

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from tests.helpers import json_log, run_cli, tiny_awd_lstm_lm
+from tests.processes import json_log, run_cli
+from tests.toys import tiny_awd_lstm_lm
 
 pytestmark = [
     pytest.mark.gpu,

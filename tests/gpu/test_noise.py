@@ -9,7 +9,8 @@ from fairseq_bas.noise.keyed import row_keys, uniform
 from fairseq_bas.noise.pipeline import NoisePipeline
 from fairseq_bas.noise.policy import parse_noise
 from tests.dist.test_resume import ALL_NOISE
-from tests.helpers import json_log, run_cli, tiny_transformer
+from tests.processes import json_log, run_cli
+from tests.toys import tiny_transformer
 from tests.unit.test_noise_token import VOCABULARY, batch
 
 pytestmark = [

@@ -11,9 +11,9 @@ from fairseq_bas.batching.policy import parse_batch_schedule
 from fairseq_bas.data.fixed_text import choose
 from fairseq_bas.rng import derive_seed
 from fairseq_bas.task.curvature import Curvature
-from tests.helpers import tiny_transformer
 from tests.in_process import config_of, train_here
 from tests.resume_runs import assert_bit_equal, last_checkpoint
+from tests.toys import tiny_transformer
 
 SCHEDULE = "absa:every=3u,max=4x,patience=3,drop=1.2,sentences=12,until=1"
 PLAIN = ("--lr-scheduler", "bas_scaled", "--bas-base-schedule", "fixed", "--max-tokens", 40)

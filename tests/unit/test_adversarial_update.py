@@ -5,7 +5,7 @@ import torch
 
 from fairseq_bas.noise.adversarial import adversarial_rows
 from fairseq_bas.noise.keyed import row_keys
-from tests.helpers import tiny_lstm, tiny_transformer
+from tests.toys import tiny_lstm, tiny_transformer
 from tests.unit import test_language_update
 from tests.unit.test_noise_in_update import BAS, PASSES, WORKERS, Setup, assert_close, place
 

@@ -11,8 +11,9 @@ from fairseq.logging import metrics
 from fairseq_bas.criterion.bas_cross_entropy import BasCrossEntropy
 from fairseq_bas.criterion.projection import output_layer_replaced, projection_of
 from fairseq_bas.replicate import replicate
-from tests.helpers import free_port, tiny_lstm, tiny_transformer
 from tests.in_process import parts_of
+from tests.processes import free_port
+from tests.toys import tiny_lstm, tiny_transformer
 
 
 class Setup:

@@ -8,8 +8,8 @@ from fairseq.data import Dictionary
 from fairseq_bas.errors import UserError
 from fairseq_bas.nn.activation_penalty import activation_penalty
 from fairseq_bas.replicate import replicate
-from tests.helpers import tiny_bas_lstm
 from tests.in_process import parts_of
+from tests.toys import tiny_bas_lstm
 from tests.unit import test_update
 from tests.unit.test_update import LAYOUTS, assert_equal_steps
 

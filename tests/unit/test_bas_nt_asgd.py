@@ -10,7 +10,7 @@ from fairseq.optim import FP16Optimizer
 from fairseq.trainer import Trainer
 
 from fairseq_bas.errors import UserError
-from tests.helpers import tiny_lstm_lm
+from tests.toys import tiny_lstm_lm
 
 
 def copies(weights):

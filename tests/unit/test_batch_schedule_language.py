@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.helpers import tiny_awd_lstm_lm
 from tests.in_process import train_here
 from tests.resume_runs import assert_bit_equal, last_checkpoint
+from tests.toys import tiny_awd_lstm_lm
 
 GROWTH = {
     "piecewise": ("--bas-batch-schedule", "1x@0,2x@3u,3x@1e"),

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tests.helpers import tiny_transformer
 from tests.in_process import train_here
 from tests.resume_runs import assert_bit_equal, last_checkpoint
+from tests.toys import tiny_transformer
 
 # 60 sentences in micro-batches of 4: an epoch is 15 of them.
 SENTENCES = ("--batch-size", 4, "--max-tokens", 1000, "--disable-validation")

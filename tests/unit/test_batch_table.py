@@ -10,8 +10,8 @@ import pytest
 from fairseq import tasks
 
 from fairseq_bas.tool.run_log import Progress, RunLog, ValidPoint
-from tests.helpers import ROOT
 from tests.in_process import parts_of
+from tests.processes import ROOT
 
 BENCH = ROOT / "scripts/bench"
 SCRIPT = BENCH / "batch_table.py"

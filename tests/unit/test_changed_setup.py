@@ -10,9 +10,9 @@ from fairseq.data import iterators
 
 from fairseq_bas.data.layout_change import FIRST_FLAGS
 from tests.data_worker import Worker
-from tests.helpers import tiny_awd_lstm_lm, tiny_transformer
 from tests.in_process import train_here
 from tests.resume_runs import last_checkpoint, tensors
+from tests.toys import tiny_awd_lstm_lm, tiny_transformer
 
 SENTENCES = 60
 

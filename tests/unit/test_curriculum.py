@@ -1,7 +1,7 @@
 """``--curriculum N``: the first N epochs are read in order, from the shortest on; no others."""
 
 from tests.data_worker import Worker
-from tests.helpers import tiny_transformer
+from tests.toys import tiny_transformer
 
 
 def test_only_the_epochs_after_the_first_are_shuffled(toy):

@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 
 from fairseq_bas.errors import UserError
 from fairseq_bas.optim.decentralised_checks import check_run, check_task
-from tests.helpers import tiny_transformer
 from tests.in_process import train_here
+from tests.toys import tiny_transformer
 
 OURS = ("--optimizer", "bas_decentlam")
 

@@ -21,9 +21,9 @@ from fairseq_bas.resilience.rollback import newest_good
 from fairseq_bas.resilience.told_once import REFUSED
 from fairseq_bas.task.bas_translation import BasTranslationTask
 from fairseq_bas.task.divergence_config import DivergenceConfig
-from tests.helpers import tiny_awd_lstm_lm, tiny_transformer
 from tests.in_process import train_here
 from tests.resume_runs import assert_bit_equal, last_checkpoint
+from tests.toys import tiny_awd_lstm_lm, tiny_transformer
 
 GUARD = "fairseq_bas.resilience.divergence_guard"
 STATE = ("model", "last_optimizer_state")

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import ROOT, tiny_lstm
 from tests.in_process import train_here
+from tests.processes import ROOT
+from tests.toys import tiny_lstm
 
 pytest.importorskip("fairseq")
 BENCH = ROOT / "scripts/bench"

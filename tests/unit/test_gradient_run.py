@@ -9,8 +9,8 @@ from fairseq_bas.tool.gradient_batches import MicroBatch, SentencePool, collate
 from fairseq_bas.tool.gradient_flags import RunFlags
 from fairseq_bas.tool.gradient_run import GradientRun
 from fairseq_bas.tool.gradient_setup import GradientSetup, limits, read_checkpoint, run_batch
-from tests.helpers import tiny_transformer
 from tests.in_process import train_here
+from tests.toys import tiny_transformer
 
 CPU = torch.device("cpu")
 LARGE_DROPOUT = ["--dropout", "0.4"]

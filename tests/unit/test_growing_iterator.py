@@ -10,7 +10,7 @@ from fairseq.dataclass.configs import DistributedTrainingConfig
 from fairseq_bas.data.epoch_rounds import EpochRounds
 from fairseq_bas.task.batch_checks import check_backend
 from tests.data_worker import Worker
-from tests.helpers import tiny_awd_lstm_lm, tiny_transformer
+from tests.toys import tiny_awd_lstm_lm, tiny_transformer
 
 SCHEDULES = {
     "multiples": "1x@0,2x@3u,4x@1e",

@@ -18,9 +18,9 @@ from fairseq_bas.precision.loss_scaler import ResumableLossScaler
 from fairseq_bas.precision.resume_state import load_precision_state, precision_state
 from fairseq_bas.precision.unscaled_once import unscale_once
 from fairseq_bas.task.stream_states import StreamStates
-from tests.helpers import tiny_awd_lstm_lm, tiny_lstm, tiny_transformer
 from tests.in_process import train_here
 from tests.resume_runs import assert_bit_equal
+from tests.toys import tiny_awd_lstm_lm, tiny_lstm, tiny_transformer
 
 FP16 = ("--fp16", "--fp16-scale-window", 2, "--fp16-init-scale", 2**16)
 BF16 = ("--bf16",)

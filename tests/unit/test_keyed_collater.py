@@ -7,8 +7,8 @@ import torch
 from fairseq import tasks
 from fairseq.trainer import Trainer
 
-from tests.helpers import tiny_transformer
 from tests.in_process import config_of
+from tests.toys import tiny_transformer
 
 
 def test_collater_travels_to_processes_that_were_not_forked(toy, tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from fairseq.data import Dictionary
 
-from tests.helpers import ROOT
+from tests.processes import ROOT
 
 SCRIPT = ROOT / "scripts/bench/kneser_ney.py"
 _spec = importlib.util.spec_from_file_location("kneser_ney", SCRIPT)

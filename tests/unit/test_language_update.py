@@ -8,8 +8,8 @@ import torch
 from fairseq import tasks
 
 from fairseq_bas.nn.carried_state import CarriedState
-from tests.helpers import tiny_awd_lstm_lm
 from tests.in_process import parts_of
+from tests.toys import tiny_awd_lstm_lm
 
 NO_DROPOUT = [
     *itertools.chain.from_iterable(

@@ -9,7 +9,7 @@ import torch.distributed
 from torch.distributed.elastic.rendezvous import c10d_rendezvous_backend
 
 from fairseq_bas.resilience import addresses, launcher
-from tests.helpers import run_cli
+from tests.processes import run_cli
 
 
 def test_store_listens_on_one_address(monkeypatch):

@@ -12,7 +12,7 @@ from fairseq.trainer import Trainer
 
 from fairseq_bas.errors import UserError
 from fairseq_bas.optim.optimizer_options import parse_betas, parse_options
-from tests.helpers import tiny_transformer
+from tests.toys import tiny_transformer
 
 HALF = ("--fp16", "--fp16-init-scale", 4)
 GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]

@@ -11,8 +11,8 @@ from fairseq_bas.data.streams import StreamText
 from fairseq_bas.measure.hessian_product import why_not_double
 from fairseq_bas.tool.model_surface import load_surface, require_same_text
 from fairseq_bas.tool.surface_options import add_surface_arguments, surface_paths
-from tests.helpers import tiny_awd_lstm_lm, tiny_bas_lstm, tiny_transformer
 from tests.in_process import train_here
+from tests.toys import tiny_awd_lstm_lm, tiny_bas_lstm, tiny_transformer
 
 UPDATES = ("--max-update", 4, "--no-epoch-checkpoints", "--disable-validation")
 

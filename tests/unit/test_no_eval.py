@@ -9,8 +9,8 @@ from fairseq import checkpoint_utils, utils
 from fairseq.data.fasta_dataset import FastaDataset
 
 from fairseq_bas.resilience.plain_values import plain_value
-from tests.helpers import tiny_transformer
 from tests.in_process import train_here
+from tests.toys import tiny_transformer
 
 
 @pytest.mark.parametrize(

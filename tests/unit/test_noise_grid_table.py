@@ -8,8 +8,8 @@ import pytest
 from fairseq import tasks
 from sacrebleu.metrics import BLEU
 
-from tests.helpers import ROOT
 from tests.in_process import parts_of
+from tests.processes import ROOT
 
 SCRIPT = ROOT / "scripts/bench/noise_grid_table.py"
 SYSTEMS = ROOT / "scripts/bench/noise_systems.txt"

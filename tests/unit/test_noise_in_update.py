@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from tests.helpers import tiny_lstm, tiny_transformer
+from tests.toys import tiny_lstm, tiny_transformer
 from tests.unit import test_update
 
 BAS = ("--criterion", "bas_cross_entropy")

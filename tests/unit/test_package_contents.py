@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from tests.helpers import ROOT
+from tests.processes import ROOT
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import package_contents

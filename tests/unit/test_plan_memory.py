@@ -9,7 +9,7 @@ from fairseq_bas.tool.plan_activations import Activations, collate, largest_batc
 from fairseq_bas.tool.plan_memory import estimate_memory, state_bytes
 from fairseq_bas.tool.plan_run import plan
 from fairseq_bas.tool.plan_setup import PlannedSetup, read_flags
-from tests.helpers import tiny_awd_lstm_lm, tiny_bas_lstm, tiny_lstm, tiny_transformer
+from tests.toys import tiny_awd_lstm_lm, tiny_bas_lstm, tiny_lstm, tiny_transformer
 
 LATE = Clock(updates=99, epochs=9)
 

@@ -8,8 +8,8 @@ import pytest
 from fairseq_bas.errors import UserError
 from fairseq_bas.tool.plan_run import plan
 from fairseq_bas.tool.plan_setup import PlannedSetup, read_flags
-from tests.helpers import tiny_awd_lstm_lm, tiny_lstm_lm, tiny_transformer
 from tests.in_process import train_here
+from tests.toys import tiny_awd_lstm_lm, tiny_lstm_lm, tiny_transformer
 
 POLYNOMIAL = ("--bas-base-schedule", "polynomial_decay", "--total-num-update")
 SCALED = ("--lr-scheduler", "bas_scaled", "--bas-lr-scaling", "sqrt")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import ROOT
+from tests.processes import ROOT
 
 SCRIPT = ROOT / "scripts/quickstart_lm_table.py"
 KNESER_NEY = ROOT / "scripts/bench/kneser_ney.py"

@@ -11,7 +11,7 @@ import zlib
 import pytest
 from sacrebleu.metrics import BLEU
 
-from tests.helpers import ROOT
+from tests.processes import ROOT
 
 SCRIPT = ROOT / "scripts/quickstart_table.py"
 NOUNS = ["cat", "dog", "tree", "house", "river", "stone", "cloud", "field"]

@@ -7,7 +7,7 @@ import torch
 
 from fairseq_bas.nn.consistent_loss import consistent_smoothed_loss
 from fairseq_bas.replicate import replicate
-from tests.helpers import tiny_transformer
+from tests.toys import tiny_transformer
 from tests.unit.test_update import Setup, Sum
 
 ALPHA = 5.0

@@ -3,8 +3,8 @@
 import pytest
 
 from fairseq_bas.task.recipe import RECIPES
-from tests.helpers import tiny_transformer
 from tests.in_process import config_of
+from tests.toys import tiny_transformer
 from tests.unit import test_update
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 from sacrebleu.metrics import BLEU
 
-from tests.helpers import ROOT
+from tests.processes import ROOT
 
 SCRIPT = ROOT / "scripts/bench/replica_table.py"
 NOUNS = ["cat", "dog", "tree", "house", "river", "stone", "cloud", "field"]

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from fairseq_bas.replicate import Placement
-from tests.helpers import ROOT
+from tests.processes import ROOT
 
 BENCH = str(ROOT / "scripts/bench")
 sys.path.insert(0, BENCH)

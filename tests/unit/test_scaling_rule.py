@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from fairseq_bas.schedule.scaling_rule import ScalingRule, parse_scaling_rule
-from tests.helpers import tiny_transformer
 from tests.in_process import train_here
 from tests.resume_runs import assert_bit_equal, last_checkpoint
+from tests.toys import tiny_transformer
 
 ALL = ScalingRule(0.5, ("betas", "eps", "ema", "clip"))
 

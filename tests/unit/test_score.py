@@ -14,7 +14,7 @@ import pytest
 from fairseq_bas.tool.paired_score import bounded_p_value, score_systems
 from fairseq_bas.tool.score_table import text_report
 from fairseq_bas.tool.system_score import MetricScore, ScoreSettings, SystemScore
-from tests.helpers import run_cli
+from tests.processes import run_cli
 
 TEXT = "The old Dog and a young cat sleep under three big trees near our house , every day ."
 WORDS = TEXT.split()

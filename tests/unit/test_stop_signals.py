@@ -9,7 +9,7 @@ import time
 import pytest
 
 from fairseq_bas.resilience.signals import REPEAT_AFTER, STOP_SIGNALS, SignalWatch
-from tests.helpers import ROOT
+from tests.processes import ROOT
 
 STUCK = """
 import ctypes

@@ -8,8 +8,8 @@ import torch
 from fairseq import tasks
 
 from fairseq_bas.rng import derive_seed
-from tests.helpers import tiny_lstm, tiny_transformer
 from tests.in_process import parts_of
+from tests.toys import tiny_lstm, tiny_transformer
 
 
 class Sum:

@@ -11,7 +11,7 @@ import torch
 
 from fairseq_bas.resilience.digest import matches_digest, save_with_digest
 from fairseq_bas.resilience.whole_file import copy_whole, remove_stale, write_whole
-from tests.helpers import ROOT
+from tests.processes import ROOT
 
 
 class Unpicklable:
