@@ -31,11 +31,14 @@ def test_two_workers_resume(toy, tmp_path):
 
 
 def test_every_worker_refuses_a_damaged_checkpoint(toy, tmp_path):
-    """A worker that waited for the copy would fail with an error of its own, or never end."""
+    """A worker that waited for the copy would fail with an error of its own, or never end.
+
+    They leave each other first: one that ends while it is still joined may make another abort.
+    """
     (tmp_path / "checkpoint_last.pt").write_bytes(b"PK\x03\x04 and no more")
-    flags = tiny_transformer(toy, tmp_path)
-    for result in run_workers(2, "fairseq_cli.train", *flags, "--max-epoch", 1, check=False):
-        assert result.returncode == 1
+    flags = [*tiny_transformer(toy, tmp_path), "--max-epoch", 1]
+    for result in run_workers(2, "tests.dist.train_and_tell", *flags, check=False):
+        assert result.returncode == 1 and result.stdout.splitlines()[-1] == "apart"
         assert "Traceback" not in result.stderr
         assert "checkpoint_last.pt is incomplete" in result.stderr.splitlines()[-1]
 
