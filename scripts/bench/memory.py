@@ -5,7 +5,8 @@
 On a CPU the peak is that of all bytes that torch's allocator has handed out, by its own account
 (torch.profiler), from the start of an update to its end, on top of weights, optimizer state and
 whatever else tensors held before it. On a GPU it is ``torch.cuda.max_memory_allocated``. All read
-the same micro-batches, the longest; as many updates come before the measured ones.
+the same micro-batches, those with the most target tokens, as it is they that must fit; as many
+updates come before the measured ones.
 
 The gradient that passes add to is held while the next pass runs forward, in which M = 1 holds none,
 so the ratio is 1 + G / (3 G + A) for a gradient of G bytes, Adam, and activations of A: the larger
@@ -19,7 +20,7 @@ import claims
 import torch
 from timing import add_model_flags, add_time_flags, checked, described, model_flags
 from torch.profiler import ProfilerActivity, profile
-from trainer_side import Side, build
+from trainer_side import Side, build, target_tokens
 
 MIB = 2**20
 
@@ -42,8 +43,9 @@ def main() -> None:
     }
     for name, (task, group, flags) in ways.items():
         side = build(args, task, args.tokens, *flags, *model_flags(args))
-        longest = side.epochs.frozen_batches[-args.updates :]
-        side.read([batch for batch in [*longest, *longest] for _ in range(group)], group)
+        largest = sorted(side.epochs.frozen_batches, key=lambda batch: target_tokens([batch], side))
+        measured = largest[-args.updates :]
+        side.read([batch for batch in [*measured, *measured] for _ in range(group)], group)
         side.run(args.updates)
         peaks[name] = [peak_of_update(side) for _ in range(args.updates)]
         print(f"{name:12} peaks of {', '.join(f'{p / MIB:.1f}' for p in peaks[name])} MiB")
