@@ -14,6 +14,7 @@ the micro-batch, the nearer to 1. fairseq's own ``--update-freq M`` is the secon
 """
 
 import argparse
+import functools
 import json
 
 import claims
@@ -43,9 +44,10 @@ def main() -> None:
     }
     for name, (task, group, flags) in ways.items():
         side = build(args, task, args.tokens, *flags, *model_flags(args))
-        largest = sorted(side.epochs.frozen_batches, key=lambda batch: target_tokens([batch], side))
-        measured = largest[-args.updates :]
-        side.read([batch for batch in [*measured, *measured] for _ in range(group)], group)
+        batches = [[*map(int, batch)] for batch in side.epochs.frozen_batches]
+        batches.sort(key=functools.partial(rank, side))
+        largest = batches[-args.updates :]
+        side.read([batch for batch in [*largest, *largest] for _ in range(group)], group)
         side.run(args.updates)
         peaks[name] = [peak_of_update(side) for _ in range(args.updates)]
         print(f"{name:12} peaks of {', '.join(f'{p / MIB:.1f}' for p in peaks[name])} MiB")
@@ -63,6 +65,11 @@ def main() -> None:
         settings = {key: str(value) for key, value in vars(args).items()}
         document = {**settings, **claims.machine(), "bytes": peaks, "claims": entries}
         args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def rank(side: Side, batch: list[int]) -> tuple[int, list[int]]:
+    """Return target tokens, and the sentences, which decide between equals."""
+    return target_tokens([batch], side), batch
 
 
 def ratios(ours: list[float], others: list[float]) -> list[float]:
