@@ -11,11 +11,9 @@ import math
 import os
 import random
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Protocol
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..rng import derive_seed
@@ -23,10 +21,10 @@ from .counter_hash import child_keys
 from .distinct_draws import distinct_copies
 from .joined_rows import ranges
 from .segmentation import walk_of
+from .sentence_words import SentenceWords
 from .subword_model import read_model, require_pieces
 from .vocabulary import SENTENCEPIECE_MARK
 from .word_draws import WordDraws
-from .word_index import WordIndex
 
 ATTEMPTS = 16
 """Draws for one copy before it may equal another: short sentences have few segmentations."""
@@ -72,15 +70,14 @@ class SubwordSampler:
         require_pieces(model, ids, flag)
         id_of = {piece: ids[piece] for piece in model.scores}
         self._draws = WordDraws(walk_of(model, strength, nbest, id_of, flag))
-        self._is_text = np.array([symbol in model.scores for symbol in self.symbols])
+        is_text = np.array([symbol in model.scores for symbol in self.symbols])
         # Words are drawn one by one, except where the n best are those of the sentence.
         side = model.mark_side() if nbest == -1 else "anywhere"
         marked = {"start": str.startswith, "end": str.endswith, "anywhere": lambda *_: False}[side]
         has_mark = np.array([marked(symbol, SENTENCEPIECE_MARK) for symbol in self.symbols])
-        self._opens = ~self._is_text | (has_mark & (side == "start"))
-        self._closes = ~self._is_text | (has_mark & (side == "end"))
         self._codes = child_keys(np.arange(len(self.symbols)), np.zeros(1, np.int64))
-        self._index = WordIndex(self._codes, self._number)
+        opens, closes = has_mark & (side == "start"), has_mark & (side == "end")
+        self._words = SentenceWords(self._draws, self.symbols, is_text, opens, closes, self._codes)
 
     def sample(
         self,
@@ -133,7 +130,7 @@ class SubwordSampler:
         """
         if not keys.size:
             return [[] for _ in sentences]
-        words, counts = self._words(sentences)
+        words, counts = self._words.numbers(sentences)
         first = np.cumsum(counts) - counts
 
         def draw(chosen: np.ndarray, attempts: range) -> tuple[np.ndarray, np.ndarray]:
@@ -142,43 +139,6 @@ class SubwordSampler:
         taken = taken or [()] * len(sentences)
         attempts = ATTEMPTS if distinct else 1
         return distinct_copies(draw, sentences, taken, self._codes, max_tokens, attempts)
-
-    def _words(self, sentences: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray]:
-        """Split sentences: the numbers to draw all words by, and how many each sentence has.
-
-        What is no text counts as a word that is written in one way.
-        """
-        if self._draws.make_room():
-            self._index.clear()
-        lengths = np.array([ids.numel() for ids in sentences], np.int64)
-        ids = torch.cat(list(sentences)).numpy()
-        begins = self._opens[ids]
-        begins[1:] |= self._closes[ids[:-1]]
-        ends = np.cumsum(lengths)
-        begins[(ends - lengths)[lengths > 0]] = True
-        counts = np.diff(np.concatenate([[0], np.cumsum(begins)])[ends], prepend=0)
-        numbers = self._index.find(ids, np.flatnonzero(begins))
-        return self._without_refused(numbers, counts, sentences)
-
-    def _number(self, ids: np.ndarray) -> int:
-        if not self._is_text[ids[0]]:
-            return self._draws.add_fixed(ids.tolist())
-        return self._draws.add("".join([self.symbols[i] for i in ids]))
-
-    def _without_refused(
-        self, numbers: np.ndarray, counts: np.ndarray, sentences: Sequence[Tensor]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Keep runs of text as they are stored that have a word which the model cannot write."""
-        if not (numbers == -1).any():
-            return numbers, counts
-        kept = []
-        each = np.split(numbers, np.cumsum(counts)[:-1])
-        for own, ids in zip(each, sentences, strict=True):
-            if (own == -1).any():
-                runs = groupby(ids.tolist(), key=self._is_text.__getitem__)
-                own = np.array([self._draws.add_fixed(list(run)) for _, run in runs], np.int64)
-            kept.append(own)
-        return np.concatenate(kept), np.array([len(own) for own in kept])
 
     def _draw(
         self,
