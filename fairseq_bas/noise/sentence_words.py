@@ -16,7 +16,7 @@ from .word_draws import WordDraws
 from .word_index import WordIndex
 
 KEPT_IDS = 1 << 21
-"""Ids of the sentences that are kept, some 50 MB; others are split whenever they are asked for."""
+"""Ids of the sentences that are kept, some 40 MiB; others are split whenever they are asked for."""
 
 
 class SentenceWords:
