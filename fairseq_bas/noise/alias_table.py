@@ -1,12 +1,13 @@
 """Tables that draw one of many outcomes by a single look."""
 
-from collections.abc import Sequence
+from functools import lru_cache
 
 BITS = 40
 """Random bits of a draw: probabilities are rounded to multiples of 2**-40."""
 
 
-def alias_table(probabilities: Sequence[float]) -> list[tuple[int, int]]:
+@lru_cache(maxsize=1024)  # merges with dropout are as likely wherever there are as many
+def alias_table(probabilities: tuple[float, ...]) -> tuple[tuple[int, int], ...]:
     """Give every outcome a slot, and what a slot has too much to another (Walker 1977, Vose 1991).
 
     A draw takes one of n slots, all alike; in it the slot's own outcome has a share, and another
@@ -18,7 +19,7 @@ def alias_table(probabilities: Sequence[float]) -> list[tuple[int, int]]:
     Returns:
         For each slot its own share of it in units of 2**-BITS, and the outcome that has the rest.
 
-    >>> [(share / 2**BITS, other) for share, other in alias_table([0.75, 0.25])]
+    >>> [(share / 2**BITS, other) for share, other in alias_table((0.75, 0.25))]
     [(1.0, 0), (0.5, 0)]
     """
     whole = 2**BITS
@@ -36,4 +37,4 @@ def alias_table(probabilities: Sequence[float]) -> list[tuple[int, int]]:
                 poor.append(giver)
     for i in poor + rich:  # what rounding has left
         shares[i] = whole
-    return list(zip(shares, others, strict=True))
+    return tuple(zip(shares, others, strict=True))

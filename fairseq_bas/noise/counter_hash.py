@@ -5,6 +5,8 @@ import numpy as np
 from .keyed import GOLDEN_GAMMA, MULTIPLIERS
 
 _MULTIPLIERS = np.array(MULTIPLIERS).view(np.uint64)
+_FIRST_MULTIPLIER, _SECOND_MULTIPLIER = _MULTIPLIERS.tolist()
+_ALL_BITS = 2**64 - 1
 
 
 def child_keys(keys: np.ndarray, numbers: np.ndarray) -> np.ndarray:
@@ -23,6 +25,25 @@ def child_keys(keys: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     '0xe220a8397b1dcdaf'
     """
     return _mix((keys + (numbers + 1) * GOLDEN_GAMMA).view(np.uint64)).view(np.int64)
+
+
+def child_key(key: int, number: int) -> int:
+    """Derive a key as `child_keys` does, which for one is slower.
+
+    Args:
+        key: 64 bits, with or without a sign.
+        number: not below 0.
+
+    Returns:
+        In [0, 2**64), the bits that `child_keys` returns as int64.
+
+    >>> hex(child_key(0, 0))
+    '0xe220a8397b1dcdaf'
+    """
+    x = (key + (number + 1) * GOLDEN_GAMMA) & _ALL_BITS
+    x = ((x ^ x >> 30) * _FIRST_MULTIPLIER) & _ALL_BITS
+    x = ((x ^ x >> 27) * _SECOND_MULTIPLIER) & _ALL_BITS
+    return x ^ x >> 31
 
 
 def _mix(x: np.ndarray) -> np.ndarray:

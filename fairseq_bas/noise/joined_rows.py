@@ -16,6 +16,9 @@ class GrowingArray:
     >>> array.extend([(1, 2), (3, 4)])
     >>> array.filled.tolist()
     [[1, 2], [3, 4]]
+    >>> array.cut(1)
+    >>> array.filled.tolist()
+    [[1, 2]]
     """
 
     def __init__(self, *shape: int):
@@ -36,6 +39,10 @@ class GrowingArray:
         if len(rows):
             self._room[self._size : needed] = rows
         self._size = needed
+
+    def cut(self, size: int) -> None:
+        """Remove the rows after the first so many."""
+        self._size = min(size, self._size)
 
 
 def ranges(first: np.ndarray, length: np.ndarray) -> np.ndarray:

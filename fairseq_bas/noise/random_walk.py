@@ -9,9 +9,7 @@ from collections.abc import Callable, Hashable, Sequence
 from itertools import count
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-
-from .counter_hash import child_keys
+from .counter_hash import child_key
 
 OPEN = 2.0**-8
 """Outcomes of a word are worked out until the rest has at most this probability in all,"""
@@ -43,14 +41,6 @@ class Outcome(NamedTuple):
     probability: float
     ids: Sequence[int]
     state: Any = None
-
-
-def next_outcomes(walk: Walk, state: Hashable) -> list[Outcome]:
-    """Return what one step leads to."""
-    return [
-        Outcome(choice.probability, choice.ids, choice.after and choice.after())
-        for choice in walk.choices(state)
-    ]
 
 
 def likeliest(walk: Walk, state: Hashable) -> list[Outcome]:
@@ -86,12 +76,12 @@ def walk_through(walk: Walk, state: Hashable, key: int) -> list[int]:
     Args:
         walk: what can be written.
         state: where it begins.
-        key: 64 bits as int64, what the walk is drawn from.
+        key: 64 bits, with or without a sign, what the walk is drawn from.
     """
     ids: list[int] = []
     step = 0
     while True:
-        [bits] = child_keys(np.array([key]), np.array([step])).tolist()
+        bits = child_key(key, step)
         choice = choose(walk.choices(state), (bits & (2**53 - 1)) * 2.0**-53)
         ids += choice.ids
         if choice.after is None:

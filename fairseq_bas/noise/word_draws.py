@@ -1,22 +1,22 @@
 """Draw how words are written, many at once, from tables that are made as words are met.
 
 A word has few likely segmentations. They are worked out once; after that one look into an alias
-table (Walker 1977) draws one of them. What is less likely ends in a state whose next steps are
-tabled when they are first taken. Text without spaces, where a whole sentence is one word, is walked
-through instead.
+table (Walker 1977) draws one of them. What is less likely ends in a state from which it is walked
+on. Text without spaces, where a whole sentence is one word, is walked through from its beginning.
 
 Shapes: E words, N ids of all their samples.
 """
 
 from collections.abc import Hashable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from .alias_table import BITS, alias_table
-from .counter_hash import child_keys
 from .joined_rows import GrowingArray, ranges
-from .random_walk import Outcome, Walk, likeliest, next_outcomes, walk_through
+from .random_walk import Outcome, Walk, likeliest, walk_through
+from .tabled_walk import TabledWalk
 
 LIMIT = 1 << 21
 """Outcomes that are tabled before that starts anew; they are no part of what is drawn."""
@@ -46,19 +46,19 @@ class WordDraws:
     """
 
     def __init__(self, walk: Walk):
-        self._walk = walk
+        self._walk, self._rare = walk, TabledWalk(walk)
         self._clear()
 
     def _clear(self) -> None:
         self._numbers: dict[Hashable, int] = {}
-        self._states: list[Any] = []
-        self._slots = GrowingArray(2)  # by state: its first slot, -1 until tabled; how many
+        self._slots = GrowingArray(2)  # by word: its first slot; how many
         # By slot: the share of its own outcome, in units of 2**-BITS; whose outcome has the rest.
         self._aliases = GrowingArray(2)
-        # By slot: the state after its own outcome, -1 at the end; the first of its ids; how many.
+        # By slot: where its own outcome breaks off, -1 if it does not; first of its ids; how many.
         self._outcomes = GrowingArray(3)
         self._ids = GrowingArray()
-        self._long: list[Any] = []  # states in which long words begin
+        self._broken_off: list[tuple[Sequence[int], Any]] = []  # its ids, and the state after them
+        self._long: set[int] = set()  # which of these are the beginnings of long words
 
     def make_room(self) -> bool:
         """Forget everything once too much is tabled, all numbers included; tell whether."""
@@ -73,20 +73,39 @@ class WordDraws:
         state = self._walk.begin(text)
         if state is None:
             return -1
-        if len(text) > LONGEST:
-            self._long.append(state)
-            return -1 - len(self._long)
-        # Not the number of the state: where a word ends in the same state, one step is tabled.
-        number = self._number(("word", state))
-        if self._slots.filled[number, 0] < 0:
-            self._table(number, likeliest(self._walk, state))
-        return number
+        word = ("word", state)
+        if word in self._numbers:
+            return self._numbers[word]
+        if len(text) <= LONGEST:
+            return self._table(word, likeliest(self._walk, state))
+        self._long.add(len(self._broken_off))
+        return self._table(word, [Outcome(1.0, (), state)])
 
     def add_fixed(self, ids: Sequence[int]) -> int:
         """Return the number of what is always written as these ids."""
-        number = self._number(("fixed", *ids))
-        if self._slots.filled[number, 0] < 0:
-            self._table(number, [Outcome(1.0, ids)])
+        word = ("fixed", *ids)
+        if word in self._numbers:
+            return self._numbers[word]
+        return self._table(word, [Outcome(1.0, ids)])
+
+    def _table(self, word: Hashable, outcomes: Sequence[Outcome]) -> int:
+        first, first_id = len(self._outcomes.filled), len(self._ids.filled)
+        ids: list[int] = []
+        aliases, rows = [], []
+        slots = alias_table(tuple(outcome.probability for outcome in outcomes))
+        for (share, other), outcome in zip(slots, outcomes, strict=True):
+            end = -1
+            if outcome.state is not None:
+                end = len(self._broken_off)
+                self._broken_off.append((outcome.ids, outcome.state))
+            aliases.append((share, first + other))
+            rows.append((end, first_id + len(ids), len(outcome.ids)))
+            ids += outcome.ids
+        self._aliases.extend(aliases)
+        self._outcomes.extend(rows)
+        self._ids.extend(ids)
+        number = self._numbers[word] = len(self._slots.filled)
+        self._slots.extend([(first, len(rows))])
         return number
 
     def draw(self, words: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -99,54 +118,26 @@ class WordDraws:
         Returns:
             (N,) int64, the ids of all samples, joined; (E,) int64, how many each has.
         """
-        long = np.flatnonzero(words < 0)
-        if len(long):
-            long_words, words = words[long], words.copy()
-            words[long] = self.add_fixed(())
-        states, first, count = self._step(words, keys)
-        if len(long):
-            first[long], count[long] = self._walk_through(long_words, keys[long])
-        num_ids, on = count, np.flatnonzero(states >= 0)
-        if len(on):
-            places, *more = self._go_on(on, states[on], keys[on])
-            num_ids = count + np.bincount(places, more[1], len(count)).astype(np.int64)
-            first, count = (
-                np.insert(old, places + 1, new)
-                for old, new in zip((first, count), more, strict=True)
-            )
-        return self._ids.filled.take(ranges(first, count)), num_ids
+        ends, first, count = self._outcomes_of(words, keys)
+        [open_words] = np.nonzero(ends >= 0)
+        num_tabled = len(self._ids.filled)
+        if len(open_words):
+            samples = self._finish(ends[open_words], keys[open_words])
+            sizes = np.fromiter(map(len, samples), np.int64, len(samples))
+            first[open_words] = num_tabled + np.cumsum(sizes) - sizes
+            count[open_words] = sizes
+            self._ids.extend([*chain.from_iterable(samples)])
+        ids = self._ids.filled.take(ranges(first, count))
+        self._ids.cut(num_tabled)
+        return ids, count
 
-    def _go_on(
-        self, places: np.ndarray, states: np.ndarray, keys: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Walk to the end from some states.
-
-        Args:
-            places: (P,) int64, whose states they are, ascending.
-            states: (P,) int64.
-            keys: (P,) int64, those of the steps that led there.
-
-        Returns:
-            Of all steps, place by place: the place, where the ids begin, how many they are.
-        """
-        steps = []
-        while len(places):
-            keys = child_keys(keys, np.zeros(1, np.int64))
-            states, first, count = self._step(states, keys)
-            steps.append((places, first, count))
-            on = states >= 0
-            places, states, keys = places[on], states[on], keys[on]
-        places, first, count = (np.concatenate(column) for column in zip(*steps, strict=True))
-        order = np.argsort(places, kind="stable")
-        return places[order], first[order], count[order]
-
-    def _step(self, states: np.ndarray, keys: np.ndarray) -> np.ndarray:
-        """Take a step from each state: the state after it, where its ids begin, how many they are.
+    def _outcomes_of(self, words: np.ndarray, keys: np.ndarray) -> np.ndarray:
+        """Return of an outcome of each word: where it breaks off, where its ids begin, how many.
 
         Returns:
             (3, E) int64.
         """
-        slots = self._slots_of(states)
+        slots = self._slots.filled.take(words, axis=0)
         # The highest bits of the keys, times the number of slots.
         scaled = (keys >> (64 - BITS)) & (2**BITS - 1)
         scaled *= slots[:, 1]
@@ -156,45 +147,13 @@ class WordDraws:
         slot = np.where(scaled < aliases[:, 0], slot, aliases[:, 1])
         return self._outcomes.filled.take(slot, axis=0).T
 
-    def _walk_through(self, words: np.ndarray, keys: np.ndarray) -> tuple[list[int], list[int]]:
-        """Draw long words; return where the ids of each begin, and how many they are."""
-        first, count = [], []
-        for word, key in zip(words.tolist(), keys.tolist(), strict=True):
-            ids = walk_through(self._walk, self._long[-2 - word], key)
-            first.append(len(self._ids.filled))
-            count.append(len(ids))
-            self._ids.extend(ids)
-        return first, count
-
-    def _number(self, state: Hashable) -> int:
-        number = self._numbers.get(state)
-        if number is None:
-            number = self._numbers[state] = len(self._states)
-            self._states.append(state)
-            self._slots.extend([(-1, 0)])
-        return number
-
-    def _slots_of(self, states: np.ndarray) -> np.ndarray:
-        """Return first slot and number of slots of states, after tabling those that are new."""
-        slots = self._slots.filled.take(states, axis=0)
-        new = states[slots[:, 0] < 0]
-        if len(new):
-            for number in np.unique(new).tolist():
-                self._table(number, next_outcomes(self._walk, self._states[number]))
-            slots = self._slots.filled.take(states, axis=0)
-        return slots
-
-    def _table(self, number: int, outcomes: Sequence[Outcome]) -> None:
-        first, first_id = len(self._outcomes.filled), len(self._ids.filled)
-        ids: list[int] = []
-        aliases, rows = [], []
-        slots = alias_table([outcome.probability for outcome in outcomes])
-        for (share, other), outcome in zip(slots, outcomes, strict=True):
-            state = -1 if outcome.state is None else self._number(outcome.state)
-            aliases.append((share, first + other))
-            rows.append((state, first_id + len(ids), len(outcome.ids)))
-            ids += outcome.ids
-        self._aliases.extend(aliases)
-        self._outcomes.extend(rows)
-        self._ids.extend(ids)
-        self._slots.filled[number] = first, len(rows)
+    def _finish(self, ends: np.ndarray, keys: np.ndarray) -> list[list[int]]:
+        """Return the ids of words whose outcomes broke off."""
+        samples = []
+        for end, key in zip(ends.tolist(), keys.tolist(), strict=True):
+            ids, state = self._broken_off[end]
+            if end in self._long:
+                samples.append(walk_through(self._walk, state, key))
+            else:
+                samples.append([*ids, *self._rare.draw(state, key)])
+        return samples

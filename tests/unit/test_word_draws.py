@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency, chisquare
 
-from fairseq_bas.noise import word_draws
+from fairseq_bas.noise import tabled_walk, word_draws
 from fairseq_bas.noise.alias_table import BITS, alias_table
+from fairseq_bas.noise.counter_hash import child_key, child_keys
 from fairseq_bas.noise.random_walk import Choice
+from fairseq_bas.noise.tabled_walk import TabledWalk
 from fairseq_bas.noise.word_draws import WordDraws
 
 
@@ -62,6 +64,7 @@ def test_a_sample_depends_on_its_text_and_key_only(monkeypatch):
     mixed = drawn(WordDraws(Letters()), [texts[i] for i in order], keys[order])
     assert mixed == [truth[i] for i in order]
     monkeypatch.setattr(word_draws, "LIMIT", 40)
+    monkeypatch.setattr(tabled_walk, "LIMIT", 10)
     draws, cleared = WordDraws(Letters()), 0
     for text, key, sample in zip(texts, keys, truth, strict=True):
         cleared += draws.make_room()
@@ -79,12 +82,34 @@ def test_what_is_fixed_stays_and_what_cannot_be_written_has_no_number():
     assert len(ids) == len(counts) == 0
 
 
+def test_a_tabled_walk_is_one_of_arrays():
+    """Each step takes what the published table has at the place that its key stands for."""
+    walk, shares, others = TabledWalk(Letters()), *zip(*alias_table((0.3, 0.0, 0.7)), strict=True)
+    written = [[0], [7], [1, 1]]
+    for key in random_keys(50):
+        keys, expected = np.array([key]), []
+        for _ in range(9):
+            keys = child_keys(keys, np.array([0]))
+            place = keys.view(np.uint64).item() / 2**64 * 3
+            slot, part = int(place), place % 1
+            expected += written[slot if part < shares[slot] / 2**BITS else others[slot]]
+        assert walk.draw("x" * 9, int(key)) == expected
+
+
+def test_the_child_of_one_key_is_that_of_many():
+    keys, numbers = random_keys(200), np.arange(200) ** 7
+    children = child_keys(keys, numbers).view(np.uint64).tolist()
+    for same_bits in (keys, keys.view(np.uint64)):
+        pairs = zip(same_bits.tolist(), numbers.tolist(), strict=True)
+        assert [child_key(key, number) for key, number in pairs] == children
+
+
 @pytest.mark.parametrize(
     "probabilities", [[1.0], [1e-20, 1.0], [0.5, 0.5 + 1e-9], [1 / 3] * 3, [0.7, 0.1, 0.15, 0.05]]
 )
 def test_alias_tables_keep_probabilities(probabilities):
     """The shares of an outcome over all slots, added up, are its probability."""
-    slots = alias_table(probabilities)
+    slots = alias_table(tuple(probabilities))
     found = [0.0] * len(probabilities)
     for own, (share, other) in enumerate(slots):
         assert 0 <= share <= 2**BITS
