@@ -7,18 +7,15 @@ import itertools
 
 import pytest
 import torch
-from fairseq import optim, options, tasks
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from fairseq.optim import AMPOptimizer
+from fairseq import tasks
 from fairseq.optim.dynamic_loss_scaler import DynamicLossScaler
 from fairseq.trainer import Trainer
 
 from fairseq_bas.errors import UserError
 from fairseq_bas.precision.loss_scaler import ResumableLossScaler
 from fairseq_bas.precision.resume_state import load_precision_state, precision_state
-from fairseq_bas.precision.unscaled_once import unscale_once
 from fairseq_bas.task.stream_states import StreamStates
-from tests.in_process import train_here
+from tests.in_process import config_of, train_here
 from tests.resume_runs import assert_bit_equal
 from tests.toys import tiny_awd_lstm_lm, tiny_lstm, tiny_transformer
 
@@ -29,12 +26,6 @@ PARTS = ("model", "last_optimizer_state")
 
 def translation(toy, save_dir, *extra):
     return [*tiny_transformer(toy, save_dir, task="bas_translation"), *extra]
-
-
-def config(flags):
-    parser = options.get_training_parser()
-    args = options.parse_args_and_arch(parser, [str(flag) for flag in flags])
-    return convert_namespace_to_omegaconf(args)
 
 
 def curves(flags):
@@ -143,12 +134,35 @@ def test_weights_of_an_averaged_checkpoint_stay(toy):
     assert weight.view(-1)[0] == first
 
 
+def test_a_window_that_is_read_again_starts_from_where_it_started():
+    states, cpu = StreamStates(), torch.device("cpu")
+
+    def read(window, value):
+        carried = states.before(0, window, range(1), cpu)
+        before = None if carried.value is None else carried.value[0][0].item()
+        carried.store([(torch.full((1, 1), value), torch.full((1, 1), value))])
+        states.after(range(1), carried)
+        states.commit(0, window)
+        return before
+
+    assert [read(0, 1.0), read(1, 2.0), read(1, 3.0), read(1, 4.0), read(2, 5.0)] == [
+        *(None, 1.0, 1.0, 1.0),
+        4.0,
+    ]
+    broken = torch.tensor([[torch.nan]]).half()
+    carried = states.before(0, 3, range(1), cpu)
+    carried.store([(broken, broken)])
+    states.after(range(1), carried)
+    states.commit(0, 3)
+    assert states.before(0, 4, range(1), cpu).value[0][0].item() == 0.0
+
+
 # -- copies -----------------------------------------------------------------------------------
 
 
 def built(toy, *extra):
     """Return a trainer whose iterator is ready."""
-    cfg = config(translation(toy, "unused", "--dropout", 0, *extra))
+    cfg = config_of(translation(toy, "unused", "--dropout", 0, *extra))
     task = tasks.setup_task(cfg.task)
     torch.manual_seed(0)
     model, criterion = task.build_model(cfg.model), task.build_criterion(cfg.criterion)
@@ -246,10 +260,10 @@ def test_zoneout_lstms_stay_near_float32(toy_lm, tmp_path):
 
 
 def test_bf16_means_a_tpu_only_in_runs_of_fairseq(toy):
-    assert not config(translation(toy, "unused", "--bf16")).common.tpu
-    assert not config(translation(toy, "unused", "--memory-efficient-bf16")).common.tpu
-    assert config(translation(toy, "unused", "--bf16", "--tpu")).common.tpu
-    assert config([*tiny_lstm(toy, "unused"), "--bf16"]).common.tpu
+    assert not config_of(translation(toy, "unused", "--bf16")).common.tpu
+    assert not config_of(translation(toy, "unused", "--memory-efficient-bf16")).common.tpu
+    assert config_of(translation(toy, "unused", "--bf16", "--tpu")).common.tpu
+    assert config_of([*tiny_lstm(toy, "unused"), "--bf16"]).common.tpu
 
 
 @pytest.mark.parametrize(
@@ -269,68 +283,3 @@ def test_a_run_ends_in_one_line(toy, tmp_path, flags, problem):
     with pytest.raises(UserError, match=problem) as ended:
         losses(translation(toy, tmp_path, *flags))
     assert "\n" not in str(ended.value)
-
-
-# -- --amp ------------------------------------------------------------------------------------
-
-
-def amp_optimizer(toy, *extra):
-    """Return one with torch's scaler of a CPU, and its weight."""
-    cfg = config(translation(toy, "unused", "--amp", *extra))
-    weight = torch.nn.Parameter(torch.ones(3))
-    optimizer = AMPOptimizer(cfg, [weight], optim.build_optimizer(cfg.optimizer, [weight]))
-    settings = {"init_scale": 1024.0, "growth_interval": 3}
-    optimizer._grad_scaler = torch.amp.GradScaler("cpu", **settings)
-    optimizer.scaler.overflows, optimizer.bas_resumable = 0, True
-    unscale_once(optimizer)
-    return optimizer, weight
-
-
-def step(optimizer, weight, factor=1.0):
-    optimizer.zero_grad()
-    optimizer.backward((factor * weight).sum())
-    optimizer.clip_grad_norm(0)
-    optimizer.step()
-
-
-def test_amp_steps_plain_sgd_by_the_gradient(toy):
-    optimizer, weight = amp_optimizer(toy, "--optimizer", "sgd", "--lr", 0.25)
-    step(optimizer, weight, factor=2.0)
-    assert weight.tolist() == [0.5] * 3
-    step(optimizer, weight, factor=torch.inf)
-    assert weight.tolist() == [0.5] * 3 and optimizer.scaler.get_scale() == 512
-
-
-def test_amp_restores_torchs_scaler(toy):
-    (one, weight), (other, other_weight) = (amp_optimizer(toy) for _ in range(2))
-    for factor in (torch.inf, 1.0, 1.0):
-        step(one, weight, factor)
-    one.scaler.overflows = 1
-    other.load_state_dict(copy.deepcopy(one.state_dict()))
-    for pair in ((one, weight), (other, other_weight)):
-        step(*pair)  # the third in a row, after which the scale grows
-    assert one.scaler.get_scale() == other.scaler.get_scale() == 1024
-    assert other.scaler.overflows == 1
-
-
-def test_a_window_that_is_read_again_starts_from_where_it_started():
-    states, cpu = StreamStates(), torch.device("cpu")
-
-    def read(window, value):
-        carried = states.before(0, window, range(1), cpu)
-        before = None if carried.value is None else carried.value[0][0].item()
-        carried.store([(torch.full((1, 1), value), torch.full((1, 1), value))])
-        states.after(range(1), carried)
-        states.commit(0, window)
-        return before
-
-    assert [read(0, 1.0), read(1, 2.0), read(1, 3.0), read(1, 4.0), read(2, 5.0)] == [
-        *(None, 1.0, 1.0, 1.0),
-        4.0,
-    ]
-    broken = torch.tensor([[torch.nan]]).half()
-    carried = states.before(0, 3, range(1), cpu)
-    carried.store([(broken, broken)])
-    states.after(range(1), carried)
-    states.commit(0, 3)
-    assert states.before(0, 4, range(1), cpu).value[0][0].item() == 0.0
