@@ -17,8 +17,8 @@ def register() -> None:
     from . import compat, run_hooks, seeding
     from .precision import hooks as precision
     from .resilience import (
-        divergence_guard,
         explained_load,
+        guarded_step,
         interruption,
         no_eval,
         restarted_run,
@@ -32,7 +32,7 @@ def register() -> None:
         part.install()
     # Precision makes the error of a run that cannot go on its last line, so the guard, which may go
     # back instead, comes before.
-    for part in (divergence_guard, precision, restarted_run, explained_load, seeding):
+    for part in (guarded_step, precision, restarted_run, explained_load, seeding):
         part.install()
     from . import criterion, model, optim, schedule, task  # noqa: F401
 

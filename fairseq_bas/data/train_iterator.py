@@ -13,12 +13,9 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from fairseq.data import FairseqDataset
 from fairseq.data.iterators import CountingIterator, EpochBatchIterator, ShardedIterator
 
 from ..errors import refuse_with
-from .digest import digest_of
 from .epoch_parts import Part, Rest, fairseq_order, rest_of_epoch
 from .epoch_rounds import EpochRounds
 from .growing_iterator import GrowingIterator
@@ -27,6 +24,7 @@ from .layout_change import FLAGS, changed, resumed_position
 from .merged_passes import PassMerger, uncollated
 from .pair_collater import quick_collater
 from .sampled_pairs import SampledPairs
+from .stored_lengths import data_digest, target_sizes
 from .streams import StreamEpoch
 
 logger = logging.getLogger(__name__)
@@ -227,26 +225,3 @@ def _facts(iterator: EpochBatchIterator) -> dict[str, Any]:
         "streams": dataset.layout.num_streams if reads_streams else None,
         "rows": len(iterator.frozen_batches[0]) if reads_streams else None,
     }
-
-
-def target_sizes(dataset: Any, indices: np.ndarray) -> np.ndarray:
-    """Return the target lengths (n,) of the sentences ``indices`` (n,) as they are stored."""
-    sizes = getattr(dataset, "tgt_sizes", None)
-    return (dataset.sizes if sizes is None else sizes)[indices]
-
-
-def data_digest(dataset: FairseqDataset) -> str:
-    """Return a digest of the lengths of all sentences, in order; of streams, of all tokens.
-
-    Args:
-        dataset: the training set; sampled segmentations do not matter.
-
-    Returns:
-        16 hexadecimal digits.
-    """
-    if isinstance(dataset, StreamEpoch):
-        return dataset.text.digest
-    stored: Any = dataset.dataset if isinstance(dataset, SampledPairs) else dataset
-    source = getattr(stored, "src_sizes", None)
-    arrays = [stored.sizes] if source is None else [source, getattr(stored, "tgt_sizes", None)]
-    return digest_of(*(np.asarray(array) for array in arrays if array is not None))

@@ -5,7 +5,6 @@ of the gradient they share. Overflow in half precision, which the loss scaler an
 update out, never reaches the guard; only the smallest scale does.
 """
 
-import functools
 import logging
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 
 import torch
 from fairseq.logging import metrics
-from fairseq.trainer import Trainer
 
 from ..errors import UserError, refuse_with
 from .agreement import first_worker_decides, is_first, told_by_first
@@ -26,33 +24,6 @@ from .restarted_run import RolledBack, stop_loading
 from .rollback import go_back
 
 logger = logging.getLogger(__name__)
-
-
-@functools.cache
-def install() -> None:
-    """Let the guard of a task know how each update ended. Calling it again does nothing."""
-    Trainer.train_step = _guarded(Trainer.train_step)
-
-
-def _guarded(train_step: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(train_step)
-    def guarded(self: Trainer, *args: Any, **kwargs: Any) -> Any:
-        guard = getattr(self.task, "divergence_guard", None)
-        if guard is None:
-            return train_step(self, *args, **kwargs)
-        failure = None
-        try:
-            result = train_step(self, *args, **kwargs)
-        except Exception as error:
-            failure = guard.failure(error)
-            if failure is None:
-                raise
-        if failure is not None:
-            guard.act(failure, self.get_num_updates() + 1)
-        guard.after_update()
-        return result
-
-    return guarded
 
 
 class DivergenceGuard:

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..batching.amount import BaseBatch, parse_amount
 from ..config import Clock
-from ..data.train_iterator import target_sizes
+from ..data.stored_lengths import target_sizes
 
 
 def base_batch(iterator, update_freq):

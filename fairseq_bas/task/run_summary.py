@@ -7,7 +7,7 @@ import fairseq
 import numpy as np
 import torch
 
-from ..data.train_iterator import target_sizes
+from ..data.stored_lengths import target_sizes
 from ..rng import fingerprint
 from ..version import __version__
 

@@ -12,7 +12,7 @@ from fairseq import utils
 from fairseq.data import data_utils
 from numpy.typing import NDArray
 
-from ..data.train_iterator import target_sizes
+from ..data.stored_lengths import target_sizes
 
 Ids = NDArray[np.int64]
 

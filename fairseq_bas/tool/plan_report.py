@@ -10,7 +10,7 @@ import fairseq
 import numpy as np
 import torch
 
-from ..data.train_iterator import target_sizes
+from ..data.stored_lengths import target_sizes
 from ..version import __version__
 from .plan_facts import schedule_name
 from .plan_memory import HOW, MemoryEstimate
