@@ -64,7 +64,6 @@ def test_a_sample_depends_on_its_text_and_key_only(monkeypatch):
     mixed = drawn(WordDraws(Letters()), [texts[i] for i in order], keys[order])
     assert mixed == [truth[i] for i in order]
     monkeypatch.setattr(word_draws, "LIMIT", 40)
-    monkeypatch.setattr(tabled_walk, "LIMIT", 10)
     draws, cleared = WordDraws(Letters()), 0
     for text, key, sample in zip(texts, keys, truth, strict=True):
         cleared += draws.make_room()
@@ -94,6 +93,30 @@ def test_a_tabled_walk_is_one_of_arrays():
             slot, part = int(place), place % 1
             expected += written[slot if part < shares[slot] / 2**BITS else others[slot]]
         assert walk.draw("x" * 9, int(key)) == expected
+
+
+class Counted(Letters):
+    """Count how often the choices of a state were asked for."""
+
+    def __init__(self):
+        self.asked = Counter()
+
+    def choices(self, state: str) -> list[Choice]:
+        self.asked[state] += 1
+        return super().choices(state)
+
+
+def test_tables_of_a_walk_are_kept_as_far_as_there_is_room(monkeypatch):
+    texts, keys = ["x" * (1 + i % 9) for i in range(60)], random_keys(60)
+    found = []
+    for limit in (1 << 17, 10):  # a table has three slots
+        monkeypatch.setattr(tabled_walk, "LIMIT", limit)
+        counted = Counted()
+        walk = TabledWalk(counted)
+        found.append([walk.draw(text, int(key)) for text, key in zip(texts, keys, strict=True)])
+        assert len(counted.asked) == 9
+        assert (max(counted.asked.values()) == 1) == (limit > 10)
+    assert found[0] == found[1]
 
 
 def test_the_child_of_one_key_is_that_of_many():
