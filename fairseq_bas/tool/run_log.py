@@ -94,16 +94,19 @@ def run_log_of(records: Sequence[Record]) -> RunLog:
     """
     training = [record for record in records if record.tag in (INNER, EPOCH)]
     subset = next((record.tag for record in records if record.is_valid), "")
+    # fairseq's R-Drop validates on two equal copies and divides by the tokens of one.
+    copies = 2 if any("rdrop_kl_loss" in record.values for record in records) else 1
     return RunLog(
-        valid=tuple(_valid_point(record) for record in records if record.tag == subset),
+        valid=tuple(_valid_point(record, copies) for record in records if record.tag == subset),
         progress=tuple(_add_up(records)),
         replicas=training[-1].number("bas_replicas", 1.0) if training else 1.0,
     )
 
 
-def _valid_point(record: Record) -> ValidPoint:
-    loss = record.values["loss"]
-    return ValidPoint(record.updates, loss, record.number("nll_loss", loss), record.number("ppl"))
+def _valid_point(record: Record, copies: int) -> ValidPoint:
+    loss = record.values["loss"] / copies
+    nll = record.number("nll_loss", record.values["loss"]) / copies
+    return ValidPoint(record.updates, loss, nll, record.number("ppl") ** (1 / copies))
 
 
 def latest(records: Iterable[Record]) -> list[Record]:

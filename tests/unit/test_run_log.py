@@ -1,11 +1,14 @@
 """Reading of training logs against logs written by hand, with sums worked by hand."""
 
+import dataclasses
 import json
 import math
 
 import pytest
 
 from fairseq_bas.tool.run_log import Progress, ValidPoint, parse_run_log, read_run_log
+from tests.processes import run_cli
+from tests.toys import tiny_transformer
 
 
 def inner(updates, seconds, wpb=50, *, epoch=1, replicas=None):
@@ -162,6 +165,21 @@ def test_losses_that_are_not_numbers_are_kept_but_never_best():
     assert log.best.updates == 20
     assert log.updates_to_reach(9.0) == 20
     assert parse_run_log([valid(10, float("nan"))]).best is None
+
+
+def test_losses_of_fairseqs_rdrop_are_those_of_one_copy(toy, tmp_path):
+    """One set of weights, validated by two criteria of fairseq: one reports twice the other."""
+    points = []
+    for name, *flags in (("",), ("_with_rdrop", "--rdrop-alpha", 5)):
+        criterion = ("--criterion", f"label_smoothed_cross_entropy{name}")
+        result = run_cli(
+            "fairseq_cli.train",
+            *tiny_transformer(toy, tmp_path / f"run{name}"),
+            *(*criterion, *flags, "--lr", 1e-30, "--max-update", 2, "--no-save"),
+        )
+        [point] = parse_run_log(result.stdout.splitlines()).valid
+        points.append(point)
+    assert dataclasses.astuple(points[1]) == pytest.approx(dataclasses.astuple(points[0]), rel=1e-3)
 
 
 def test_the_first_of_equal_losses_is_best():
