@@ -1,13 +1,12 @@
 """Tables that draw one of many outcomes by a single look."""
 
-from functools import lru_cache
+from collections.abc import Sequence
 
 BITS = 40
 """Random bits of a draw: probabilities are rounded to multiples of 2**-40."""
 
 
-@lru_cache(maxsize=1024)  # merges with dropout are as likely wherever there are as many
-def alias_table(probabilities: tuple[float, ...]) -> tuple[tuple[int, int], ...]:
+def alias_table(probabilities: Sequence[float]) -> list[tuple[int, int]]:
     """Give every outcome a slot, and what a slot has too much to another (Walker 1977, Vose 1991).
 
     A draw takes one of n slots, all alike; in it the slot's own outcome has a share, and another
@@ -19,7 +18,7 @@ def alias_table(probabilities: tuple[float, ...]) -> tuple[tuple[int, int], ...]
     Returns:
         For each slot its own share of it in units of 2**-BITS, and the outcome that has the rest.
 
-    >>> [(share / 2**BITS, other) for share, other in alias_table((0.75, 0.25))]
+    >>> [(share / 2**BITS, other) for share, other in alias_table([0.75, 0.25])]
     [(1.0, 0), (0.5, 0)]
     """
     whole = 2**BITS
@@ -37,4 +36,4 @@ def alias_table(probabilities: tuple[float, ...]) -> tuple[tuple[int, int], ...]
                 poor.append(giver)
     for i in poor + rich:  # what rounding has left
         shares[i] = whole
-    return tuple(zip(shares, others, strict=True))
+    return list(zip(shares, others, strict=True))

@@ -5,7 +5,7 @@ A segmentation is drawn step by step: a piece after another (unigram), or a merg
 """
 
 import heapq
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from itertools import count
 from typing import Any, NamedTuple, Protocol
 
@@ -18,11 +18,15 @@ OUTCOMES = 96
 
 
 class Choice(NamedTuple):
-    """What can come next: its probability, the ids it adds, and how to get the state after it."""
+    """What can come next: its probability, the ids it adds, and the step it is, None if the last.
+
+    Steps and ids are plain values, tuples of them at most: many are kept, and so cost the garbage
+    collector nothing.
+    """
 
     probability: float
-    ids: Sequence[int]
-    after: Callable[[], Any] | None = None  # where the walk goes on
+    ids: tuple[int, ...]
+    step: Any = None
 
 
 class Walk(Protocol):
@@ -33,6 +37,9 @@ class Walk(Protocol):
 
     def choices(self, state: Any) -> list[Choice]:
         """Return what can come next, with probabilities that add up to 1."""
+
+    def after(self, state: Any, step: Any) -> Hashable:
+        """Return the state after a step that is not the last."""
 
 
 class Outcome(NamedTuple):
@@ -57,13 +64,13 @@ def likeliest(walk: Walk, state: Hashable) -> list[Outcome]:
         if open_ends.get(way) != -negative:
             continue  # another way to it was found since
         reached, (ids, state) = open_ends.pop(way), way
-        for probability, more, after in walk.choices(state):
+        for probability, more, step in walk.choices(state):
             part, written = reached * probability, (*ids, *more)
-            if after is None:
+            if step is None:
                 ends[written] = ends.get(written, 0.0) + part
                 rest -= part
             else:
-                way = written, after()
+                way = written, walk.after(state, step)
                 open_ends[way] = open_ends.get(way, 0.0) + part
                 heapq.heappush(queue, (-open_ends[way], next(order), way))
     outcomes = [Outcome(probability, ids) for ids, probability in ends.items()]
@@ -79,23 +86,23 @@ def walk_through(walk: Walk, state: Hashable, key: int) -> list[int]:
         key: 64 bits, with or without a sign, what the walk is drawn from.
     """
     ids: list[int] = []
-    step = 0
+    number = 0
     while True:
-        bits = child_key(key, step)
+        bits = child_key(key, number)
         choice = choose(walk.choices(state), (bits & (2**53 - 1)) * 2.0**-53)
         ids += choice.ids
-        if choice.after is None:
+        if choice.step is None:
             return ids
-        state = choice.after()
-        step += 1
+        state = walk.after(state, choice.step)
+        number += 1
 
 
 def choose(choices: Sequence[Choice], value: float) -> Choice:
     """Return the choice that a number in [0, 1) stands for.
 
-    >>> coin = [Choice(0.5, [1]), Choice(0.5, [2])]
+    >>> coin = [Choice(0.5, (1,)), Choice(0.5, (2,))]
     >>> choose(coin, 0.2).ids, choose(coin, 0.5).ids
-    ([1], [2])
+    ((1,), (2,))
     """
     for choice in choices:
         value -= choice.probability

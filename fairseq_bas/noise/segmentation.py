@@ -10,8 +10,7 @@ Each class is a walk of ``noise.random_walk``.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Hashable, Mapping
 from operator import add
 from typing import Any
 
@@ -60,10 +59,18 @@ class UnigramLattice:
                 self._choices.clear()
             total = self._log_sum(text)
             found = self._choices[text] = [
-                Choice(math.exp(log - total), (self.id_of[piece],), _rest(text, len(piece)))
+                Choice(
+                    math.exp(log - total),
+                    (self.id_of[piece],),
+                    None if len(piece) == len(text) else len(piece),
+                )
                 for piece, log in self._log_weights(text)
             ]
         return found
+
+    def after(self, text: str, step: int) -> str:
+        """Return the text after a piece of so many characters."""
+        return text[step:]
 
     def _log_sum(self, text: str) -> float:
         """Return the log of the sum of P^alpha over the segmentations of a text."""
@@ -92,11 +99,6 @@ class UnigramLattice:
         return [(piece, log) for piece, log in weights if log > -math.inf]
 
 
-def _rest(text: str, start: int) -> Callable[[], str] | None:
-    # Not a lambda: loader processes that are spawned get all this pickled.
-    return None if start == len(text) else partial(text.__getitem__, slice(start, None))
-
-
 class MergeDropout:
     """Merge characters into pieces, leaving out merges at random (Provilkov et al. 2020, alg. 1).
 
@@ -114,9 +116,9 @@ class MergeDropout:
     >>> scores = {"a": 0, "b": 0, "ab": -1}
     >>> merge = MergeDropout(scores, p=0.25, id_of={"a": 5, "b": 6, "ab": 7})
     >>> [(choice.probability, choice.ids) for choice in merge.choices(("a", "b"))]
-    [(0.75, []), (0.25, [5, 6])]
+    [(0.75, ()), (0.25, (5, 6))]
     >>> merge.choices(("ab",))
-    [Choice(probability=1.0, ids=[7], after=None)]
+    [Choice(probability=1.0, ids=(7,), step=None)]
     """
 
     def __init__(self, scores: Mapping[str, float], p: float, id_of: Mapping[str, int]):
@@ -130,15 +132,19 @@ class MergeDropout:
         """Return the merges that can come next, and to make none."""
         candidates = self._by_priority(tokens)
         merges = [
-            Choice(self.p**dropped * (1 - self.p), [], partial(_merge, tokens, left))
+            Choice(self.p**dropped * (1 - self.p), (), left)
             for dropped, left in enumerate(candidates)
         ]
         return [*merges, Choice(self.p ** len(candidates), self._ids(tokens))]
 
-    def _ids(self, tokens: tuple[str, ...]) -> list[int]:
+    def after(self, tokens: tuple[str, ...], step: int) -> tuple[str, ...]:
+        """Return the tokens after a merge at this position."""
+        return _merge(tokens, step)
+
+    def _ids(self, tokens: tuple[str, ...]) -> tuple[int, ...]:
         if not set(tokens) <= self.id_of.keys():
             tokens = self._all_merged("".join(tokens))
-        return [self.id_of[token] for token in tokens]
+        return tuple([self.id_of[token] for token in tokens])
 
     def _all_merged(self, text: str) -> tuple[str, ...]:
         tokens = tuple(text)
@@ -192,9 +198,13 @@ class BestSegmentations:
         logs = [self.alpha * sum(self.scores[piece] for piece in pieces) for pieces in best]
         weights = [math.exp(log - max(logs)) for log in logs]
         return [
-            Choice(weight / sum(weights), [self.id_of[piece] for piece in pieces])
+            Choice(weight / sum(weights), tuple(self.id_of[piece] for piece in pieces))
             for pieces, weight in zip(best, weights, strict=True)
         ]
+
+    def after(self, best: tuple[tuple[str, ...], ...], step: Any) -> Hashable:
+        """Raise an error, as every choice is the last."""
+        raise LookupError(f"nothing comes after a whole text, {step!r} neither")
 
 
 def walk_of(

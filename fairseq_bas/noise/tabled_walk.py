@@ -3,16 +3,19 @@
 Such states are met one by one, a handful in a batch, so plain numbers are faster here than arrays.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
+from functools import lru_cache
+from typing import Any
 
 from .alias_table import BITS, alias_table
 from .counter_hash import child_key
-from .random_walk import Choice, Walk
+from .random_walk import Walk
 
-LIMIT = 1 << 17
-"""Slots that are tabled, 50 MiB or so, before that starts anew; no part of what is drawn."""
+LIMIT = 1 << 18
+"""Slots that are tabled, 40 MiB or so, before that starts anew; no part of what is drawn."""
 
 _Slots = tuple[tuple[int, int], ...]
+_Table = tuple[_Slots, tuple[tuple[tuple[int, ...], Any], ...]]  # choices by their ids and step
 
 
 class TabledWalk:
@@ -21,13 +24,15 @@ class TabledWalk:
     Args:
         walk: what can be written.
 
-    >>> from functools import partial
+    >>> from fairseq_bas.noise.random_walk import Choice
     >>> class Coins:
     ...     def begin(self, text):
     ...         return text
     ...     def choices(self, state):
-    ...         rest = None if len(state) == 1 else partial(state.__getitem__, slice(1, None))
-    ...         return [Choice(0.5, [0], rest), Choice(0.5, [1], rest)]
+    ...         step = None if len(state) == 1 else 1
+    ...         return [Choice(0.5, (0,), step), Choice(0.5, (1,), step)]
+    ...     def after(self, state, step):
+    ...         return state[step:]
     >>> TabledWalk(Coins()).draw("xxxx", 7)
     [0, 1, 1, 0]
     """
@@ -37,7 +42,7 @@ class TabledWalk:
         self._clear()
 
     def _clear(self) -> None:
-        self._tables: dict[Hashable, tuple[_Slots, Sequence[Choice]]] = {}
+        self._tables: dict[Hashable, _Table] = {}
         self._room = LIMIT
 
     def draw(self, state: Hashable, key: int) -> list[int]:
@@ -56,17 +61,23 @@ class TabledWalk:
             scaled = (key >> (64 - BITS)) * len(slots)
             slot = scaled >> BITS
             share, other = slots[slot]
-            choice = choices[slot if scaled & (2**BITS - 1) < share else other]
-            ids += choice.ids
-            if choice.after is None:
+            more, step = choices[slot if scaled & (2**BITS - 1) < share else other]
+            ids += more
+            if step is None:
                 return ids
-            state = choice.after()
+            state = self._walk.after(state, step)
 
-    def _table(self, state: Hashable) -> tuple[_Slots, Sequence[Choice]]:
+    def _table(self, state: Hashable) -> _Table:
         choices = self._walk.choices(state)
-        slots = alias_table(tuple(choice.probability for choice in choices))
+        slots = _slots_of(tuple(choice.probability for choice in choices))
         if self._room < len(slots):
             self._clear()
         self._room -= len(slots)
-        table = self._tables[state] = slots, choices
+        # Plain tuples of plain values, which the garbage collector soon passes over.
+        table = self._tables[state] = slots, tuple([(choice[1], choice[2]) for choice in choices])
         return table
+
+
+@lru_cache(maxsize=256)  # merges with dropout are as likely wherever there are as many
+def _slots_of(probabilities: tuple[float, ...]) -> _Slots:
+    return tuple(alias_table(probabilities))

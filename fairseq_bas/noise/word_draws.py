@@ -37,7 +37,7 @@ class WordDraws:
     ...     def begin(self, text):
     ...         return text
     ...     def choices(self, state):
-    ...         return [Choice(0.5, [1, 2]), Choice(0.5, [3])]
+    ...         return [Choice(0.5, (1, 2)), Choice(0.5, (3,))]
     >>> draws = WordDraws(Coin())
     >>> words = [draws.add("a"), draws.add("b"), draws.add_fixed([7])]
     >>> ids, counts = draws.draw(np.array(words), np.array([2**62, -(2**62), 7]))
@@ -92,7 +92,7 @@ class WordDraws:
         first, first_id = len(self._outcomes.filled), len(self._ids.filled)
         ids: list[int] = []
         aliases, rows = [], []
-        slots = alias_table(tuple(outcome.probability for outcome in outcomes))
+        slots = alias_table([outcome.probability for outcome in outcomes])
         for (share, other), outcome in zip(slots, outcomes, strict=True):
             end = -1
             if outcome.state is not None:

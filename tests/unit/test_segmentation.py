@@ -132,9 +132,9 @@ def walked(walk, state, written: tuple[int, ...] = (), reached: float = 1.0) -> 
     ends = Counter()
     choices = walk.choices(state)
     assert sum(choice.probability for choice in choices) == pytest.approx(1.0, abs=1e-12)
-    for probability, ids, after in choices:
-        state = after and after()
-        ends.update(walked(walk, state, (*written, *ids), reached * probability))
+    for probability, ids, step in choices:
+        after = None if step is None else walk.after(state, step)
+        ends.update(walked(walk, after, (*written, *ids), reached * probability))
     return ends
 
 
