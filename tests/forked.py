@@ -36,8 +36,10 @@ PRELOADED = [
     "fairseq.sequence_generator",
     "sacrebleu",
 ]
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(PRELOADED)
+FORKSERVER = multiprocessing.get_context("forkserver")
+FORKSERVER.set_forkserver_preload(PRELOADED)
+"""For workers of a test, too: a process that has run torch has threads, whose locks a fork of it
+may find held for ever."""
 _LOCK = threading.Lock()
 """Held where exit codes are read, which a start does of all processes: a code can be read once, and
 of two threads that read it the second gets 255."""
@@ -77,7 +79,7 @@ class ForkedProcess:
             env=dict(env or {}),
             stdin=stdin or "",
         )
-        self._process = _CONTEXT.Process(target=_run, args=(module, args, begin, ends))
+        self._process = FORKSERVER.Process(target=_run, args=(module, args, begin, ends))
         with _LOCK:
             self._process.start()
         for end in ends:

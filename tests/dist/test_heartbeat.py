@@ -4,12 +4,12 @@ import os
 import signal
 import time
 from datetime import timedelta
-from multiprocessing import get_context
 
 import pytest
 import torch
 from fairseq_bas.resilience.heartbeat import Heartbeat, LostWorkerError
 
+from ..forked import FORKSERVER
 from ..processes import free_port
 
 WORLD_SIZE, LIMIT = 3, 2.0
@@ -43,13 +43,13 @@ def receive(connection):
 
 @pytest.mark.parametrize("slow, frozen", [(0, 1), (1, 0)])
 def test_late_worker_is_waited_for_and_frozen_one_is_not(slow, frozen):
-    context, port = get_context("fork"), free_port()
+    port = free_port()
     store = torch.distributed.TCPStore(
         "127.0.0.1", port, WORLD_SIZE + 1, True, timedelta(seconds=30), wait_for_workers=False
     )
-    heard, told = zip(*(context.Pipe(duplex=False) for _ in range(WORLD_SIZE)), strict=True)
+    heard, told = zip(*(FORKSERVER.Pipe(duplex=False) for _ in range(WORLD_SIZE)), strict=True)
     workers = [
-        context.Process(target=attend, args=(rank, port, told[rank], slow, frozen))
+        FORKSERVER.Process(target=attend, args=(rank, port, told[rank], slow, frozen))
         for rank in range(WORLD_SIZE)
     ]
     for worker in workers:

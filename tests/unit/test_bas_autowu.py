@@ -2,7 +2,6 @@
 
 import logging
 import math
-import multiprocessing
 
 import pytest
 import torch
@@ -13,6 +12,7 @@ from fairseq.optim.lr_scheduler import build_lr_scheduler
 
 from fairseq_bas.errors import UserError
 from fairseq_bas.schedule import bas_autowu
+from tests.forked import FORKSERVER
 
 FLAGS = ["--lr", "0.1", "--max-update", "1000"]
 
@@ -149,10 +149,9 @@ def work(rank, store, answers):
 
 @pytest.mark.dist
 def test_workers_take_the_decision_of_the_first(tmp_path):
-    context = multiprocessing.get_context("fork")  # which need not import fairseq again
-    answers = context.Queue()
+    answers = FORKSERVER.Queue()
     store = f"file://{tmp_path / 'store'}"
-    workers = [context.Process(target=work, args=(rank, store, answers)) for rank in (0, 1)]
+    workers = [FORKSERVER.Process(target=work, args=(rank, store, answers)) for rank in (0, 1)]
     try:
         for worker in workers:
             worker.start()
