@@ -81,8 +81,10 @@ def _work(
 
 def _watch(workers: Sequence[BaseProcess], received: set[int]) -> None:
     """Wait until all have ended, and end this process as they did; one that fails ends all."""
-    while running := [worker for worker in workers if worker.exitcode is None]:
+    running = list(workers)
+    while running:
         connection.wait([worker.sentinel for worker in running])
+        # Asked for once: a code is there a moment after the sentinel, and all may end in between.
         codes = {rank: worker.exitcode for rank, worker in enumerate(workers)}
         failed = {rank: code for rank, code in codes.items() if code not in (None, 0, INTERRUPTED)}
         if failed:
@@ -90,6 +92,7 @@ def _watch(workers: Sequence[BaseProcess], received: set[int]) -> None:
             # One that was killed, if any: the others have only lost their connection to it.
             rank = min(failed, key=lambda rank: (failed[rank] > 0, rank))
             _fail(rank, failed[rank], received)
+        running = [worker for rank, worker in enumerate(workers) if codes[rank] is None]
     if any(worker.exitcode == INTERRUPTED for worker in workers):
         raise SystemExit(INTERRUPTED)
 
